@@ -1,23 +1,23 @@
 """The errors that PneumoScreen raises on purpose.
 
 PneumoScreenError
-|-- TranslatableError   what pages say in the language of the reader
-|   |-- ActivationRefused  what is to be put in force is so already, or cannot be
-|   |-- DatabaseBusy       transactions went on colliding with others; nothing was written
+-- TranslatableError   pages show it in the reader's language
+-- ActivationRefused  the setting is in force already, or cannot be put in force
+-- DatabaseBusy       a transaction kept conflicting with others; nothing was written
 |   |-- DecoderAway        the process that decodes compressed images cannot be used; no image is to blame
-|   |-- JobClosed          images were sent to a job whose upload has ended
-|   |-- JobUnfinished      a job that still goes on cannot be deleted
-|   |-- KeyReused          an idempotency key came again with another request
+-- JobClosed          images were sent to a job whose upload has ended
+-- JobUnfinished      an unfinished job cannot be deleted
+-- KeyReused          an idempotency key was sent again with another request
 |   |-- ModelUnavailable   a model folder is missing, damaged or not what its spec says
-|   |-- NothingToWithdraw  a reader has no review that could be undone
-|   |-- NotReviewable      there is no image, or no prediction, that could be reviewed so
-|   |-- ReviewOutdated     another reader's review came in before this one, unseen
+-- NothingToWithdraw  a reader has no review that could be undone
+-- NotReviewable      there is no image, or no prediction to agree or disagree with
+-- ReviewOutdated     another reader's review came in before this one, unseen
 |   |-- StoreAway          the image store cannot be reached; no image is to blame
 |   |-- StoreFull          the image store has no room left
-|   `-- TryLater           no image is taken for a while; says when to come back
+`-- TryLater           no image is accepted for a while; says when to try again
 |       |-- QueueFull      the queue is at its limit
 |       `-- DiskLow        the disk has too little room left
-|-- ImageRejected        this one file cannot be screened; the rest of its job goes on
+-- ImageRejected        this one file cannot be screened; the rest of its job continues
 |-- UploadRefused       the whole request is over a limit
 |-- StoreMisconfigured  a setting of the image store cannot be used
 `-- BrokerAway          Redis did not answer; the sweep sends tickets later
@@ -29,13 +29,13 @@ from shared.refusals import Details, Rejection, Scalar
 
 
 class PneumoScreenError(Exception):
-    """Stand at the root of every error raised on purpose."""
+    """Be the base class of every error raised on purpose."""
 
 
 class TranslatableError(PneumoScreenError):
-    """Say in English what pages say in the language of the reader (`web.languages.text.say`).
+    """Hold an English text that pages show in the reader's language (`web.languages.text.say`).
 
-    `values` fill the text in; one may be such an error itself. Whole numbers get separators, others one decimal.
+    `values` fill in the text; one may itself be such an error. Whole numbers get separators, others one decimal.
     """
 
     def __init__(self, text: str, **values: object) -> None:
@@ -52,9 +52,9 @@ def _in_english(value: object) -> object:
 
 
 class ImageRejected(PneumoScreenError):
-    """Say that one file cannot be screened: a code and its parameters; `shared.refusals.explain` makes the words.
+    """Say that one file cannot be screened: a code and its parameters; `shared.refusals.explain` makes the text.
 
-    As text it is the code and the parameters, for logs.
+    Its `str` is the code and the parameters, for logs.
     """
 
     def __init__(self, code: Rejection, **details: Scalar) -> None:
@@ -81,7 +81,7 @@ class StoreAway(TranslatableError):
 
 
 class TryLater(TranslatableError):
-    """Refuse images for a while, and say in how many seconds they are worth sending again."""
+    """Refuse images for a while, and say in how many seconds to try again."""
 
     def __init__(self, text: str, retry_after: int, **values: object) -> None:
         super().__init__(text, **values)
@@ -93,11 +93,11 @@ class QueueFull(TryLater):
 
 
 class DiskLow(TryLater):
-    """Say that a disk has less room left than is kept for what was accepted."""
+    """Say that a disk has less free room than is reserved for accepted images."""
 
 
 class DatabaseBusy(TranslatableError):
-    """Say that a transaction lost against others again and again."""
+    """Say that a transaction kept conflicting with others."""
 
 
 class StoreMisconfigured(PneumoScreenError):
@@ -109,11 +109,11 @@ class KeyReused(TranslatableError):
 
 
 class ReviewOutdated(TranslatableError):
-    """Say that another reader's review came in that this one's reader had not seen."""
+    """Say that another reader's review came in that this reader had not seen."""
 
 
 class NotReviewable(TranslatableError):
-    """Say why an image cannot be reviewed, or not so."""
+    """Say why an image cannot be reviewed, or not in this way."""
 
 
 class NothingToWithdraw(TranslatableError):
@@ -125,7 +125,7 @@ class ActivationRefused(TranslatableError):
 
 
 class JobClosed(TranslatableError):
-    """Say that a job takes no more images."""
+    """Say that a job accepts no more images."""
 
 
 class JobUnfinished(TranslatableError):

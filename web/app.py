@@ -1,4 +1,4 @@
-"""The web application: sign-in, API and pages, put together from their parts."""
+"""The web application, assembled from its parts: sign-in, API and pages."""
 
 import logging
 from datetime import timedelta
@@ -50,7 +50,7 @@ from web.worklist import views as worklist_views
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).with_name("static")
-# Everything but an upload is a small form or a small JSON object; uploads stream and count for themselves.
+# Everything but an upload is a small form or a small JSON object; uploads are streamed and have their own limit.
 MOST_FORM_BYTES = 1 * MIB
 
 _ACCOUNTS_AND_API: Final = (
@@ -91,7 +91,7 @@ _PAGES: Final = (
 
 
 class SecretKeyMissing(PneumoScreenError):
-    """Say which setting signs the sessions."""
+    """Say that the key that signs sessions is not set."""
 
 
 def create_app(
@@ -127,7 +127,7 @@ def create_app(
 
 
 def _register_views(app: Flask, settings: Settings) -> None:
-    """Add the views of every part, those of single sign-on where it is set up."""
+    """Register the views of every part, including single sign-on where it is configured."""
     for module in _ACCOUNTS_AND_API:
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
@@ -151,14 +151,14 @@ def _configuration(settings: Settings) -> dict[str, object]:
     return {
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "MAX_CONTENT_LENGTH": MOST_FORM_BYTES,
-        # Behind TLS the prefix has browsers refuse the cookie from any other host (RFC 6265bis, section 4.1.3.2).
+        # Behind TLS the prefix makes browsers refuse the cookie from any other host (RFC 6265bis, section 4.1.3.2).
         "SESSION_COOKIE_NAME": "__Host-pneumoscreen" if settings.secure_cookies else "pneumoscreen",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,
         "SESSION_REFRESH_EACH_REQUEST": False,
         "PERMANENT_SESSION_LIFETIME": timedelta(hours=settings.session_hours),
-        # An upload may take longer than the hour that Flask-WTF gives a token; the session's own end bounds it.
+        # An upload may take longer than the hour that Flask-WTF's tokens last; the session's own end limits it.
         "WTF_CSRF_TIME_LIMIT": None,
         "WTF_CSRF_CHECK_DEFAULT": False,
     }

@@ -1,4 +1,4 @@
-"""What gunicorn has to be told in code: `gunicorn --config python:web.server web.wsgi:app`."""
+"""gunicorn's configuration: `gunicorn --config python:web.server web.wsgi:app`."""
 
 import gc
 import os
@@ -14,34 +14,34 @@ from web.base.services import EXTENSION
 from web.uploads.multipart import READ_BYTES
 
 WATCHERS: Final = 4
-"""Threads beside those of requests that look at the database, for `shared.submission.capacity` and `web.watch`."""
+"""Database threads besides those of requests, for `shared.submission.capacity` and `web.watch`."""
 
-# gunicorn would believe X-Forwarded-Proto and SCRIPT_NAME of whoever comes from this machine. `proxies` believes
-# as many proxies as the setting says.
+# gunicorn would trust X-Forwarded-Proto and SCRIPT_NAME of any local client. `proxies` trusts as many proxies as the
+# setting says.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
-# A file sent by the kernel would pass by the time that `web.http.pacing` gives a client.
+# A file sent by the kernel would bypass the time limit that `web.http.pacing` sets for a client.
 sendfile = False
 
 _ANSWER_BYTES: Final = 256 * 1024
 
 
 def when_ready(server: Any) -> None:
-    """Have the kernel keep whole answers of pages, scripts and the API, so that no thread waits until one is taken.
+    """Let the kernel buffer whole answers of pages, scripts and the API, so that no thread waits for slow clients.
 
     Accepted sockets inherit the option from the listening one (socket(7), SO_SNDBUF).
     """
-    # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms an image of 225 KB.
+    # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms for an image of 225 KB.
     SocketUnreader.max_body_chunk = READ_BYTES
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BYTES)
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Load the application with a connection to the database for each thread.
+    """Load the application, with a database connection for each thread.
 
-    No garbage is collected meanwhile, of which loading makes none; `web.wsgi` collects again.
+    Garbage collection is off meanwhile, as loading creates no garbage; `web.wsgi` turns it on again.
     """
     gc.disable()
     connections = load_settings().database_connections or worker.cfg.threads + WATCHERS
@@ -49,7 +49,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load what sends tickets while the first pages are shown already."""
+    """Load the ticket sender while the first pages are already served."""
     threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].tickets,), daemon=True).start()
 
 

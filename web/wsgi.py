@@ -1,4 +1,4 @@
-"""What gunicorn serves: `gunicorn web.wsgi:app`."""
+"""The application that gunicorn serves: `gunicorn web.wsgi:app`."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The account of whoever is signed in: its sessions and its API tokens."""
+"""The page of one's own account: its sessions and API tokens."""
 
 import re
 import uuid
@@ -38,12 +38,12 @@ USABLE_SCOPES: Final[dict[Role, tuple[Scope, ...]]] = {
     Role.READER: (Scope.READ,),
     Role.ADMIN: (Scope.READ, Scope.SUBMIT, Scope.ADMIN),
 }
-"""What a token of each role can use; the role is asked again at every request."""
+"""Scopes that a token of each role can use; the role is checked at every request."""
 LIFETIMES: Final = (7, 30, api_tokens.TOKEN_DAYS, 365)
 FOR_EVER: Final = 0
 _CHOOSE_DAYS: Final = lazy("Choose one of these.")
 
-# The first that fits counts: Edge and Opera call themselves Chrome too, and everything calls itself Safari.
+# The first match counts: Edge and Opera also call themselves Chrome, and every browser calls itself Safari.
 _BROWSERS: Final = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
 _SYSTEMS: Final = {
     "Windows": "Windows", "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Mac OS X": "macOS",
@@ -56,7 +56,7 @@ def _say_days(days: int) -> str:
 
 
 class TokenForm(FlaskForm):
-    """What a new token is for, what it may do, and for how long."""
+    """The name, scopes and lifetime of a new token."""
 
     name = StringField(
         lazy("What it is for"),
@@ -82,18 +82,18 @@ class TokenForm(FlaskForm):
     )
 
     def validate_read(self, _field: BooleanField) -> None:
-        """Demand a scope; the message stands at the first of them, which every role has."""
+        """Require a scope; the message is shown at the first of them, which every role has."""
         if not self.scopes():
             raise ValidationError(_("Choose at least one."))
 
     def scopes(self) -> list[Scope]:
-        """Return what is ticked."""
+        """Return the ticked scopes."""
         return [scope for scope in Scope if scope.value in self and self[scope.value].data]
 
 
 @dataclass(frozen=True)
 class AccountPage(PageContext):
-    """The account of whoever is signed in, and where it is signed in."""
+    """The account of the signed-in person, and its sessions."""
 
     template = "auth/account.html"
     sessions: Sequence[tuple[BrowserSession, str]]
@@ -106,19 +106,19 @@ class AccountPage(PageContext):
 
 @dataclass(frozen=True)
 class TokensPage(PageContext):
-    """The API tokens of an account, and the secret of one that was just made."""
+    """The API tokens of an account, and the secret of a new one."""
 
     template = "auth/tokens.html"
     form: TokenForm
     new_id: uuid.UUID
-    """The id of the token that the form makes, so that a page that is loaded again makes no second one."""
+    """The id of the token that the form will create, so that resubmitting the form creates no second one."""
     secret: str | None
     tokens: Sequence[ApiToken]
     is_valid: Callable[[ApiToken], bool]
 
 
 def describe_browser(user_agent: str) -> str:
-    """Say which browser a session is in, as far as it tells: `Firefox on Windows`."""
+    """Name browser and system of a session where the user agent tells them: `Firefox on Windows`."""
     browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in user_agent), None)
     system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), None)
     if browser is None:
@@ -129,7 +129,7 @@ def describe_browser(user_agent: str) -> str:
 @blueprint.get("")
 @requires()
 def index() -> ResponseReturnValue:
-    """Show the account and where it is signed in."""
+    """Show the account and its sessions."""
     with services().database.read() as db:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
@@ -149,7 +149,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/settings")
 @requires()
 def change_settings() -> ResponseReturnValue:
-    """Keep the account's language and time zone, and whether single keys do something on pages."""
+    """Save the account's language and time zone, and whether single-key shortcuts work on pages."""
     language = request.form.get("language", "").strip() or None
     if language is not None and language not in LANGUAGES:
         abort(
@@ -215,7 +215,7 @@ def end_other_sessions() -> ResponseReturnValue:
 @blueprint.route("/tokens", methods=["GET", "POST"])
 @requires()
 def tokens() -> ResponseReturnValue:
-    """List the account's tokens, and make one, which this answer alone shows."""
+    """List the account's tokens, and create one, whose secret only this answer shows."""
     form = _token_form()
     if not form.validate_on_submit():
         return _tokens_page(form), 422 if form.is_submitted() else 200
@@ -234,14 +234,14 @@ def tokens() -> ResponseReturnValue:
 
 
 def _hold_session(db: Session) -> None:
-    """Answer 401 where the session was ended at this moment: a token made in it would outlive what ended it."""
+    """Answer 401 where the session has just been ended: a token made in it would outlive it."""
     held = select(BrowserSession.id).where(BrowserSession.id == g.session.id).with_for_update()
     if db.scalar(held) is None:
         abort(401, _("Your session has ended. Sign in again."))
 
 
 def _token_form(**options: None) -> TokenForm:
-    """Make the form, with the scopes that the role can use; what a program needs is ticked."""
+    """Make the form, with the scopes that the role can use; those that a program needs are ticked."""
     form = TokenForm(**options, data={scope.value: True for scope in api_tokens.TOKEN_SCOPES})
     for scope in set(Scope) - set(USABLE_SCOPES[g.user.role]):
         del form[scope.value]

@@ -1,4 +1,4 @@
-"""What an identity provider's claims about a person mean here: which account, under which name, in which role."""
+"""Map an identity provider's claims about a person to an account, its name and its role."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -20,7 +20,7 @@ Claims = Mapping[str, Any]
 
 
 class SignInRefused(PneumoScreenError):
-    """Say to a person why single sign-on does not let them in, and whom to ask."""
+    """Say to a person why single sign-on refuses them, and whom to contact."""
 
     def __init__(self, message: str, user: User | None = None) -> None:
         super().__init__(message)
@@ -28,30 +28,30 @@ class SignInRefused(PneumoScreenError):
 
 
 class RoleTaken(SignInRefused):
-    """Say to a person that their provider gives them no role any more: what was given out for the account ends."""
+    """Say to a person that their provider no longer gives them a role: the account's credentials end."""
 
 
 class ProviderAway(PneumoScreenError):
-    """Say that the identity provider cannot be asked at the moment."""
+    """Say that the identity provider cannot be reached at the moment."""
 
 
 _ANYBODY: Final = N_("an administrator of PneumoScreen")
-"""What the setting has where nobody has set it."""
+"""Default of the setting."""
 
 
 def name_contact(settings: Settings) -> str:
-    """Return whom people should ask, as the settings say, or the default in the language of the reader."""
+    """Return whom people should contact, from the settings, or the default in the reader's language."""
     return translate(_ANYBODY) if settings.oidc_contact == _ANYBODY else settings.oidc_contact
 
 
 def admit(db: Session, settings: Settings, claims: Claims, address: str | None) -> User:
-    """Return the account that a person opens, added or given its role where the settings say so.
+    """Return the account that a person opens; where the settings say so, create it or update its role.
 
-    Raises SignInRefused where no account is linked, it is disabled, or no role fits.
+    Raises SignInRefused where no account is linked, it is disabled, or no role matches.
     """
     identity = find_identity(db, claims["iss"], claims["sub"])
     if identity is not None:
-        # Looked at once more with the account held: it may have been unlinked or disabled meanwhile.
+        # Checked once more with the account locked: it may have been unlinked or disabled meanwhile.
         db.get(User, identity.user_id, with_for_update=True, populate_existing=True)
         identity = find_identity(db, claims["iss"], claims["sub"])
     if identity is None:
@@ -84,8 +84,8 @@ def _add_account(db: Session, settings: Settings, claims: Claims, address: str |
 
 
 def _describe(user: User, claims: Claims) -> None:
-    """Fill in how a person is written where nobody has; what a provider sends and no account can have is left out."""
-    # An address that the provider did not check may be anybody's (OpenID Connect Core 1.0, section 5.1).
+    """Fill in missing display name and e-mail address; values from the provider that are invalid here are left out."""
+    # An address that the provider did not verify may be anybody's (OpenID Connect Core 1.0, section 5.1).
     email = claims.get("email") if claims.get("email_verified") is True else None
     user.display_name = user.display_name or _readable(people.read_display_name, claims.get("name"))
     user.email = user.email or _readable(people.read_email, email)
@@ -128,7 +128,7 @@ def _no_role(settings: Settings) -> SignInRefused:
 
 
 def read_role(settings: Settings, claims: Claims) -> Role | None:
-    """Return the role of the first mapped value that a person holds, else the default role, else None."""
+    """Return the role of the first mapped value that a person has, else the default role, else None."""
     held = _value(claims, settings.oidc_role_claim) if settings.oidc_role_claim else None
     values = held if isinstance(held, list) else [held]
     role = next((role for value, role in settings.oidc_roles.items() if value in values), settings.oidc_default_role)
@@ -136,7 +136,7 @@ def read_role(settings: Settings, claims: Claims) -> Role | None:
 
 
 def _value(claims: Claims, name: str) -> Any:
-    """Return a claim by its whole name, else along its dots: Keycloak nests roles, and other names are addresses."""
+    """Return a claim by its full name, else along its dots: Keycloak nests roles, and other names are addresses."""
     if name in claims:
         return claims[name]
     outer, _, inner = name.partition(".")
@@ -145,6 +145,6 @@ def _value(claims: Claims, name: str) -> Any:
 
 
 def lacks(settings: Settings, claims: Claims) -> bool:
-    """Tell whether a claim that the settings name is missing, so that the provider has to be asked once more."""
+    """Tell whether a claim named in the settings is missing, so that the provider has to be asked again."""
     named = [settings.oidc_role_claim, settings.oidc_name_claim if settings.oidc_create_accounts else None]
     return any(name is not None and _value(claims, name) is None for name in named)

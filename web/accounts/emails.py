@@ -1,4 +1,4 @@
-"""Which e-mails the person who is signed in wants: on the page Account, and on the page that ends them."""
+"""Choose which e-mails the account gets: on the page Account, and on the unsubscribe page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,20 +37,20 @@ class Hindrance(StrEnum):
 
 @dataclass(frozen=True)
 class Offer:
-    """What an account can choose, or why it cannot."""
+    """The e-mails that an account can choose, or why it can choose none."""
 
     hindrance: Hindrance | None
     offers_flags: bool
-    """To readers and admins, who may see what is flagged."""
+    """Whether e-mails about flagged images are offered: to readers and admins, who may see them."""
     is_blind: bool
     """Those would be offered, were it not for blind second reading."""
     seconds_apart: float
-    """The account gets one e-mail in so many seconds at most."""
+    """The account gets at most one e-mail in this many seconds."""
 
 
 @dataclass(frozen=True)
 class StopPage(PageContext):
-    """The page that a link at the end of each e-mail leads to."""
+    """The page that the unsubscribe link in each e-mail opens."""
 
     template = "auth/stop_emails.html"
     wants_any: bool
@@ -75,7 +75,7 @@ def offer_to(user: User) -> Offer:
 @blueprint.post("")
 @requires()
 def choose() -> ResponseReturnValue:
-    """Keep which e-mails the account wants; one that it is not offered is off."""
+    """Save which e-mails the account wants; those that it is not offered are off."""
     offer = offer_to(g.user)
     chosen = {name: name in request.form for name in CHOICES}
     chosen["image_flagged"] = chosen["image_flagged"] and offer.offers_flags
@@ -87,7 +87,7 @@ def choose() -> ResponseReturnValue:
 @blueprint.post("/test")
 @requires()
 def test() -> ResponseReturnValue:
-    """Send an e-mail that tells of nothing, a few times an hour at most."""
+    """Send a test e-mail, a few times an hour at most."""
     if offer_to(g.user).hindrance is not None:
         abort(409, _("No e-mail can be sent to this account. Its page says why."))
     with services().database.write() as db:
@@ -104,7 +104,7 @@ def test() -> ResponseReturnValue:
 @blueprint.get("/stop")
 @requires()
 def ask_to_stop() -> ResponseReturnValue:
-    """Show the button that ends all e-mails; a link alone, which programs that look at e-mails follow, ends none."""
+    """Show the button that ends all e-mails; opening the link ends none, since programs that scan e-mails open it."""
     return render(StopPage(wants_any=g.user.emails_job_finished or g.user.emails_image_flagged))
 
 

@@ -1,4 +1,4 @@
-"""Single sign-on and the account of whoever is signed in: link the two, and unlink them."""
+"""Link single sign-on to the signed-in account, and unlink it."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ blueprint = Blueprint("linking", __name__, url_prefix="/account/single")
 
 @dataclass(frozen=True)
 class LinkingPage(PageContext):
-    """Whether single sign-on opens the account; `way` leads to the identity provider."""
+    """Whether single sign-on opens the account; `way` is the address at the identity provider."""
 
     template = "oidc/account.html"
     form: PresentPasswordForm
@@ -39,10 +39,10 @@ def index() -> ResponseReturnValue:
 @blueprint.post("")
 @requires()
 def link() -> ResponseReturnValue:
-    """Check the password, then show the way to the identity provider.
+    """Check the password, then show the link to the identity provider.
 
-    A browser left open must not be enough to open the account to somebody else for ever. And a form may not lead to
-    another site by itself: the policy `form-action 'self'` holds for redirects too.
+    A browser left unattended must not be enough to give somebody else permanent access. And a form may not redirect to
+    another site by itself: the policy `form-action 'self'` applies to redirects too.
     """
     form = _form()
     if not form.validate_on_submit():
@@ -84,7 +84,7 @@ def _form() -> PresentPasswordForm:
 
 
 def _check_password(form: PresentPasswordForm) -> int:
-    """Put on the form that the password is wrong, and return how long to wait where it was wrong too often."""
+    """Put a wrong password's error on the form, and return how long to wait where it was wrong too often."""
     if not form.password:
         return 0
     with check_password_alone(), services().database.write() as db:

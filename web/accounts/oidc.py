@@ -1,6 +1,6 @@
-"""Single sign-on by OpenID Connect: to the identity provider and back.
+"""Single sign-on by OpenID Connect: redirect to the identity provider and handle its answer.
 
-`web.app` installs this where an issuer is configured; Authlib is imported when the first person comes.
+`web.app` installs this where an issuer is configured; Authlib is imported at the first sign-in.
 """
 
 import re
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "pneumoscreen.provider"
 ASKED: Final = "asked_provider"
-"""Where the session keeps what it asked the provider: one question a browser, so that the cookie stays small."""
+"""Session key of the pending sign-in request: one per browser, so that the cookie stays small."""
 ASKED_SECONDS: Final = 600
 _LONGEST_ADDRESS: Final = 1024  # a cookie has 4096 bytes
 WAY: Final = "single sign-on"
-"""What the audit trail names as the way in."""
+"""Name of this way of signing in, in the audit trail."""
 
 blueprint = Blueprint("oidc", __name__)
 
@@ -48,7 +48,7 @@ class SingleSignOnMissing(PneumoScreenError):
 
 @dataclass(frozen=True)
 class SignedOutPage(PageContext):
-    """What goes on at the provider after signing out here, and the address that ends that, too."""
+    """Says that the provider's session continues after signing out here, and links to its logout."""
 
     template = "oidc/signed_out.html"
     farewell: str | None
@@ -69,7 +69,7 @@ def install(app: Flask) -> None:
 
 
 def provider() -> "Provider":
-    """Return what speaks to the identity provider."""
+    """Return the client of the identity provider."""
     if EXTENSION not in current_app.extensions:
         from web.accounts.provider import Provider  # noqa: PLC0415  # most starts never need it, and it takes memory
 
@@ -79,7 +79,7 @@ def provider() -> "Provider":
 
 
 def ask(then: str, link: User | None = None) -> str:
-    """Keep a question in the session and return the address that puts it; `link` is the account to be linked.
+    """Store a sign-in request in the session and return the provider's address; `link` is the account to be linked.
 
     Raises ProviderAway.
     """
@@ -98,14 +98,14 @@ def ask(then: str, link: User | None = None) -> str:
 @blueprint.get("/sign-in/single")
 @open_to_all
 def start() -> ResponseReturnValue:
-    """Send a person to the identity provider."""
+    """Redirect a person to the identity provider."""
     return see_other(ask(next_address()))
 
 
 @blueprint.get("/sign-in/single/return")
 @open_to_all
 def finish() -> ResponseReturnValue:
-    """Take in the person whom the identity provider sends back."""
+    """Sign in the person whom the identity provider redirects back."""
     asked = _asked()
     place = url_for("oidc.finish", _external=True)
     claims = provider().answer(_code(), asked["nonce"], asked["code_verifier"], place)
@@ -113,7 +113,7 @@ def finish() -> ResponseReturnValue:
 
 
 def _asked() -> dict[str, Any]:
-    """Take out of the session what this browser asked; raise SignInRefused where this is no answer to it."""
+    """Take this browser's sign-in request out of the session; raise SignInRefused where the answer is to another."""
     asked: dict[str, Any] | None = session.pop(ASKED, None)
     if asked is None or asked["until"] <= time.time() or asked["state"] != request.args.get("state"):
         raise SignInRefused(
@@ -130,7 +130,7 @@ def _code() -> str:
     error, code = request.args.get("error"), request.args.get("code")
     if error is None and code:
         return code
-    # RFC 6749, section 4.1.2.1, names the codes; what a provider says besides is not repeated on a page of ours.
+    # RFC 6749, section 4.1.2.1, defines the codes; any other text of the provider is not shown on our pages.
     if error and re.fullmatch(r"[a-z_]{1,40}", error):
         said = _(
             "The identity provider did not sign you in (%(error)s). Go to the sign-in page and begin again.",
@@ -143,7 +143,7 @@ def _code() -> str:
 
 def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     try:
-        # Of two first sign-ins of one person at once the second finds what the first made.
+        # Of two concurrent first sign-ins of one person the second finds what the first created.
         services().database.transact(lambda db: _admit(db, claims))
     except SignInRefused as refusal:
         with services().database.write() as db:
@@ -179,7 +179,7 @@ def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
 
 
 def record_link(db: Session, user: User, change: str) -> None:
-    """Leave a row of what somebody did to their own account."""
+    """Record in the audit trail what people did to their own account."""
     address, detail = request.remote_addr, {"change": change, "role": user.role.value}
     record(db, Action.USER_CHANGED, user_id=user.id, subject=user.id, address=address, detail=detail)
 
@@ -187,9 +187,9 @@ def record_link(db: Session, user: User, change: str) -> None:
 @blueprint.get("/sign-out/single")
 @open_to_all
 def signed_out() -> ResponseReturnValue:
-    """Say that the provider's own session goes on, and offer to end it too."""
+    """Say that the provider's own session continues, and offer to end it too."""
     try:
         farewell = provider().farewell(url_for("auth.sign_in", _external=True))
     except (ProviderAway, SignInRefused):
-        farewell = None  # the page says what goes on there either way
+        farewell = None  # the page says what continues there either way
     return render(SignedOutPage(farewell))

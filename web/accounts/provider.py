@@ -1,6 +1,6 @@
-"""The identity provider of single sign-on: OpenID Connect with Authlib, authorization code flow with PKCE.
+"""Client of the identity provider: OpenID Connect with Authlib, authorization code flow with PKCE.
 
-`oidc` imports this when it is first needed, because Authlib and requests take memory that most starts never use.
+`oidc` imports this when first needed, because Authlib and requests take memory that most processes never use.
 """
 
 import logging
@@ -24,18 +24,18 @@ from web.languages.text import _
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS: Final = 3600.0
-"""How long the discovery document and the keys are kept; keys with a new name are fetched at once."""
+"""How long the discovery document and the keys are cached; keys with a new id are fetched at once."""
 _LEEWAY_SECONDS: Final = 60
-_MOST_TALKS: Final = 4  # so that a provider that hangs takes this many threads of the web process and not all
+_MOST_TALKS: Final = 4  # so that a provider that hangs blocks this many threads of the web process, not all
 _WAIT_SECONDS: Final = 1.0
 
-# Signatures that only the provider can make. `none` needs no key, and HS256 takes the client secret for one.
+# Algorithms that only the provider can sign with. `none` needs no key, and HS256 uses the client secret as one.
 _ALGORITHMS: Final = [*(f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)), "Ed25519", "EdDSA"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A sign-in that has been sent to the provider: where to, and what its answer has to know."""
+    """A sign-in request: the address at the provider, and what is needed to check the answer."""
 
     url: str
     state: str
@@ -44,7 +44,7 @@ class Question:
 
 
 class Provider:
-    """Ask one identity provider who somebody is; several threads may ask at once."""
+    """Ask one identity provider who somebody is; threads may share it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,19 +54,19 @@ class Provider:
         self._client_until = 0.0
 
     def ask(self, redirect_uri: str) -> Question:
-        """Make the address that a person is sent to. Raises ProviderAway."""
+        """Make the address to redirect a person to. Raises ProviderAway."""
         with self._talking():
             made = self._known().create_authorization_url(redirect_uri)
         return Question(made["url"], made["state"], made["nonce"], made["code_verifier"])
 
     def answer(self, code: str, nonce: str, code_verifier: str, redirect_uri: str) -> Claims:
-        """Exchange a code for claims whose signature, issuer, audience, expiry and nonce are right.
+        """Exchange a code for claims after checking signature, issuer, audience, expiry and nonce.
 
         Raises ProviderAway, and SignInRefused where the answer cannot be trusted.
         """
         with self._talking():
             client = self._known()
-            # A redirect would carry the code and the verifier on to wherever it points.
+            # A redirect would send the code and the verifier to wherever it points.
             token = client.fetch_access_token(
                 redirect_uri=redirect_uri, code=code, code_verifier=code_verifier, allow_redirects=False
             )
@@ -79,7 +79,7 @@ class Provider:
             return self._complete(client, token, claims)
 
     def farewell(self, return_to: str) -> str | None:
-        """Make the address that ends a person's session at the provider, None where it has none. Raises ProviderAway.
+        """Make the provider's logout address for a person, None where it has none. Raises ProviderAway.
 
         OpenID Connect RP-Initiated Logout 1.0, without an ID token as a hint: the provider asks the person instead.
         """
@@ -91,14 +91,14 @@ class Provider:
         return str(address)
 
     def _demands(self) -> dict[str, dict[str, Any]]:
-        # Authlib alone lets another audience pass where `azp` names this client.
+        # Authlib itself accepts another audience where `azp` names this client.
         return {
             "iss": {"essential": True, "value": self.issuer},
             "aud": {"essential": True, "value": self.settings.oidc_client_id},
         }
 
     def _complete(self, client: Any, token: Any, claims: dict[str, Any]) -> Claims:
-        """Add what only the userinfo endpoint tells (OpenID Connect Core 1.0, sections 5.3.2 and 5.4)."""
+        """Add claims that only the userinfo endpoint returns (OpenID Connect Core 1.0, sections 5.3.2 and 5.4)."""
         if not lacks(self.settings, claims) or not client.server_metadata.get("userinfo_endpoint"):
             return dict(claims)
         told = client.userinfo(token=token)
@@ -108,7 +108,7 @@ class Provider:
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
-        """Bound how many threads wait for the provider, and say in words what goes wrong."""
+        """Limit how many threads wait for the provider, and translate its errors."""
         if not self._talks.acquire(timeout=_WAIT_SECONDS):
             raise ProviderAway(_("Too many people are using single sign-on at the moment. Try again in a few seconds."))
         try:
@@ -121,10 +121,10 @@ class Provider:
                     "in a few minutes, or sign in with a name and a password."
                 )
             ) from error
-        except OAuthError as error:  # anybody can bring this about, with a code that is none
+        except OAuthError as error:  # anybody can cause this with an invalid code
             raise self._refuse(error) from error
         except (JoseError, requests.RequestException, ValueError, TypeError, LookupError) as error:
-            self._client = None  # the next one asks for document and keys anew
+            self._client = None  # the next call fetches document and keys again
             raise self._refuse(error) from error
         finally:
             self._talks.release()
@@ -140,15 +140,15 @@ class Provider:
         )
 
     def _known(self) -> Any:
-        """Return the client, made from the discovery document at most KEPT_SECONDS ago."""
-        client = self._client  # another thread may forget it meanwhile
+        """Return the client, made from a discovery document that is at most KEPT_SECONDS old."""
+        client = self._client  # another thread may reset it meanwhile
         if client is None or time.monotonic() > self._client_until:
             client = self._client = self._discover()
             self._client_until = time.monotonic() + KEPT_SECONDS
         return client
 
     def _discover(self) -> Any:
-        """Read the discovery document (OpenID Connect Discovery 1.0, sections 4.2 and 4.3)."""
+        """Fetch the discovery document (OpenID Connect Discovery 1.0, sections 4.2 and 4.3)."""
         address = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
         response = requests.get(address, timeout=self.settings.oidc_seconds)
         response.raise_for_status()
@@ -159,7 +159,7 @@ class Provider:
 
     def _make_client(self, document: dict[str, Any]) -> Any:
         secret = self.settings.oidc_client_secret
-        # Only these are taken over: Authlib hands every other member on to requests, where `verify` or `proxies` count.
+        # Only these are used: Authlib passes all other members on to requests, where `verify` or `proxies` take effect.
         places = ("jwks_uri", "userinfo_endpoint", "end_session_endpoint")
         return FlaskOAuth2App(
             FlaskIntegration("sso"),
@@ -172,7 +172,7 @@ class Provider:
                 "scope": self.settings.oidc_scopes,
                 "code_challenge_method": "S256",
                 "default_timeout": self.settings.oidc_seconds,
-                # Authlib calls a token expired 60 s early; Keycloak's last 60 s, and ours is used at once.
+                # Authlib considers a token expired 60 s early; Keycloak's last 60 s, and ours is used at once.
                 "leeway": 0,
                 **_authentication(document, has_secret=secret is not None),
             },
@@ -188,7 +188,7 @@ class Provider:
 
 
 def _authentication(document: dict[str, Any], *, has_secret: bool) -> dict[str, str]:
-    """Choose how the client proves itself: by HTTP Basic, which is the default, unless only the form is offered."""
+    """Choose client authentication: HTTP Basic, the default, unless only the request body is supported."""
     offered = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     only_post = "client_secret_post" in offered and "client_secret_basic" not in offered
     return {"token_endpoint_auth_method": "client_secret_post"} if has_secret and only_post else {}

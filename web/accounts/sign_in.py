@@ -32,9 +32,9 @@ blueprint = Blueprint("auth", __name__)
 
 _WAITING: Final = 8
 _BUSY_SECONDS: Final = 5
-_LONGEST_ADDRESS: Final = 4096  # gunicorn takes 8190 bytes of a line, and each character may become nine
+_LONGEST_ADDRESS: Final = 4096  # gunicorn accepts 8190 bytes a line, and each character may become nine
 
-# argon2 takes 19 MiB for each check; one at a time keeps the web process small, however many try. And those who try
+# argon2 takes 19 MiB for each check; one at a time keeps the web process small, however many try. And sign-in attempts
 # must leave threads for those who are signed in: eight of gunicorn's 32 may wait here.
 _one_check = threading.Lock()
 _waiting = threading.BoundedSemaphore(_WAITING)
@@ -60,7 +60,7 @@ class LinkForm(FlaskForm):
 
 
 class PresentPasswordForm(FlaskForm):
-    """The current password, for what an open session alone must not do; it goes away where there is none."""
+    """The current password, required where an open session is not enough; removed where the account has none."""
 
     password = PasswordField(
         lazy("Current password"), [InputRequired(lazy("Enter your current password.")), _NOT_TOO_LONG]
@@ -68,7 +68,7 @@ class PresentPasswordForm(FlaskForm):
 
 
 class PasswordForm(PresentPasswordForm):
-    """A new password, beside the present one, and what becomes of the API tokens, where there are any."""
+    """A new password with the current one, and whether to revoke the API tokens, if any."""
 
     new_password = PasswordField(lazy("New password"), [InputRequired(lazy("Enter a new password.")), _NOT_TOO_LONG])
     repeat = PasswordField(lazy("New password again"), [EqualTo("new_password", lazy("The two new passwords differ."))])
@@ -85,7 +85,7 @@ class SignInPage(PageContext):
 
 @dataclass(frozen=True)
 class SpendLinkPage(PageContext):
-    """The button that spends a one-time link."""
+    """The button that uses a one-time link."""
 
     template = "auth/link.html"
     form: LinkForm
@@ -101,9 +101,9 @@ class PasswordPage(PageContext):
 
 
 def next_address() -> str:
-    """Return the address to go to after signing in, which `next` gives below ours; one of another site is dropped."""
+    """Return the local address in `next` to go to after signing in; one of another site is dropped."""
     wanted = request.args.get("next", "/")
-    # What begins with one slash is a path (RFC 3986, section 4.2). Browsers take a backslash for a slash and pass over
+    # A path begins with exactly one slash (RFC 3986, section 4.2). Browsers treat a backslash as a slash and ignore
     # control characters (url.spec.whatwg.org).
     is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return request.root_path + (wanted if is_local and len(wanted) <= _LONGEST_ADDRESS else "/")
@@ -124,7 +124,7 @@ def sign_in() -> ResponseReturnValue:
 
 
 def _try_password(name: str, password: str) -> tuple[User | None, int]:
-    """Sign an account in; without one, return for how many seconds no password is looked at, 0 where it was wrong."""
+    """Sign an account in; where that fails, return for how many seconds no password is checked, 0 for a wrong one."""
     with check_password_alone():
         with services().database.read() as db:
             counters = _counters(db, name)
@@ -144,7 +144,7 @@ def _try_password(name: str, password: str) -> tuple[User | None, int]:
 
 
 def _counters(db: Session, name: str) -> list[throttle.Counter]:
-    """Return what counts for an attempt: in a browser that the account has used, what strangers do does not."""
+    """Return the counters of an attempt: in a browser that the account has used, strangers' attempts do not count."""
     user, device = users.find_user(db, name), present_device()
     if user is not None and device.knows(user):
         return throttle.of_device(device.id, name)
@@ -153,7 +153,7 @@ def _counters(db: Session, name: str) -> list[throttle.Counter]:
 
 @contextmanager
 def check_password_alone() -> Iterator[None]:
-    """Wait for the turn to check a password; raise ServiceUnavailable where too many wait already."""
+    """Wait for a turn to check a password; raise ServiceUnavailable where too many wait already."""
     if not _waiting.acquire(blocking=False):
         said = _("Many people are signing in at the moment. Try again in %(seconds)s s.", seconds=_BUSY_SECONDS)
         raise ServiceUnavailable(said, retry_after=_BUSY_SECONDS)
@@ -184,7 +184,7 @@ def _slow_down(seconds: int) -> str:
 
 
 def refused(page: str, status: int, wait: int) -> ResponseReturnValue:
-    """Answer with a form that was not accepted; 429 where it is only too early."""
+    """Answer with a form that was not accepted; 429 where it was only too early."""
     response = make_response(page, 429 if wait else status)
     if wait:
         response.headers["Retry-After"] = str(wait)
@@ -194,7 +194,7 @@ def refused(page: str, status: int, wait: int) -> ResponseReturnValue:
 @blueprint.route("/sign-in/link/<secret>", methods=["GET", "POST"])
 @open_to_all
 def link(secret: str) -> ResponseReturnValue:
-    """Show a button; only pressing it spends the link, because mail scanners and previews open addresses."""
+    """Show a button; only pressing it uses up the link, because mail scanners and previews open addresses."""
     form = LinkForm()
     if not form.validate_on_submit():
         return render(SpendLinkPage(form))
@@ -214,7 +214,7 @@ def link(secret: str) -> ResponseReturnValue:
 
 
 def _refuse_link(db: Session) -> int:
-    """Count a link that opens nothing; where there were too many, only return how long to wait."""
+    """Count an invalid link; after too many, only return how long to wait."""
     counters = throttle.of_address("link", request.remote_addr)
     wait = throttle.seconds_to_wait(db, counters)
     if not wait:
@@ -225,7 +225,7 @@ def _refuse_link(db: Session) -> int:
 @blueprint.post("/sign-out")
 @open_to_all
 def sign_out() -> ResponseReturnValue:
-    """End the session of this browser."""
+    """End this browser's session."""
     if g.session is not None:
         with services().database.write() as db:
             sessions.end(db, g.user, g.session.id)
@@ -272,7 +272,7 @@ def _password_page(form: PasswordForm, tokens: int) -> str:
 
 
 def _change_password(form: PasswordForm) -> int:
-    """Change the password and renew this session; put on the form what is wrong, and return how long to wait."""
+    """Change the password and renew this session; put errors on the form, and return how long to wait."""
     with check_password_alone(), services().database.write() as db:
         user = db.get_one(User, g.user.id)
         if form.password:
@@ -290,7 +290,7 @@ def _change_password(form: PasswordForm) -> int:
 
 
 def check_present_password(db: Session, user: User, form: PresentPasswordForm) -> int:
-    """Check a password; put on the form that it is wrong, and return how long to wait where it was so too often."""
+    """Check a password; put an error on the form where it is wrong, and return how long to wait after too many."""
     counters = throttle.of_password_change(user)
     wait = throttle.seconds_to_wait(db, counters)
     if wait:

@@ -1,7 +1,7 @@
-"""Sign-in slows down where it is refused: per account, whatever the address, and per address, whatever the account.
+"""Throttle refused sign-ins: per account, whatever the address, and per address, whatever the account.
 
-Counted in the database, beside the audit trail that every refusal writes to anyway: so it holds for all web processes
-and while Redis is away.
+Counted in the database, next to the audit trail that every refusal writes to anyway: so it holds for all web processes
+and while Redis is down.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from shared.tables import SignInFailure, User
 from web.base.services import services
 
 FREE_ATTEMPTS: Final = 5
-"""Refused attempts on one account that cost no wait; each one after them doubles it."""
+"""Refused attempts on one account without a delay; each further one doubles the delay."""
 LONGEST_WAIT: Final = timedelta(minutes=5)
 """At most 288 guesses a day on one account, from all addresses together."""
 FORGOTTEN_AFTER: Final = timedelta(days=1)
@@ -36,14 +36,14 @@ class LimitMalformed(PneumoScreenError):
 
 @dataclass(frozen=True)
 class Counter:
-    """One thing that refused attempts are counted for."""
+    """A key under which refused attempts are counted."""
 
     key: str
     limit: RateLimitItem | None = None
-    """So many in so long; where there is none, the wait doubles."""
+    """So many in so long; without a limit, the delay doubles."""
 
     def wait(self, row: SignInFailure, present: datetime) -> timedelta:
-        """Return how long the next attempt has to wait; nothing, or less, where it may come now."""
+        """Return how long the next attempt has to wait; zero or less where it may be made now."""
         if self.limit is not None:
             until = row.since + self._window()
             return until - present if row.failures >= self.limit.amount else timedelta()
@@ -68,28 +68,28 @@ class Counter:
 
 
 def of_account(name: str) -> list[Counter]:
-    """Count for the account of a name, whether there is one or not."""
+    """Return the counters for the account of a name, whether it exists or not."""
     return [Counter(_key("account", name))]
 
 
 def of_device(device_id: str, name: str) -> list[Counter]:
-    """Count for one account in a browser that it has been signed in with before."""
+    """Return the counter for one account in a browser in which it has signed in before."""
     return [Counter(_key("device", f"{device_id} {name}"))]
 
 
 def of_password_change(user: User) -> list[Counter]:
-    """Count for the current password as someone who is signed in gives it."""
+    """Return the counter for the current password as entered by a signed-in person."""
     return [Counter(_key("password change", user.id.hex))]
 
 
 def of_address(kind: str, address: str | None) -> list[Counter]:
-    """Count for one address, or network, by the setting `sign_in_limit`; each kind of attempt by itself."""
+    """Return counters for one address, or network, by the setting `sign_in_limit`; each kind of attempt separately."""
     limits = read_limits(services().settings.sign_in_limit)
     return [Counter(_key(f"{kind} {limit}", origin_of(address) if address else "unknown"), limit) for limit in limits]
 
 
 def read_limits(text: str) -> list[RateLimitItem]:
-    """Read limits such as `10 per minute; 100 per day`; raise LimitMalformed where there is none in it."""
+    """Parse limits such as `10 per minute; 100 per day`; raise LimitMalformed where there is none."""
     try:
         return list(parse_many(text))
     except ValueError as error:
@@ -99,7 +99,7 @@ def read_limits(text: str) -> list[RateLimitItem]:
 
 
 def seconds_to_wait(db: Session, counters: list[Counter]) -> int:
-    """Return how many whole seconds the next attempt has to wait; 0 where it may come now."""
+    """Return how many whole seconds the next attempt has to wait; 0 where it may be made now."""
     present = now()
     rows = [(counter, db.get(SignInFailure, counter.key)) for counter in counters]
     waits = [counter.wait(row, present) for counter, row in rows if row is not None]
@@ -107,17 +107,17 @@ def seconds_to_wait(db: Session, counters: list[Counter]) -> int:
 
 
 def count_refusal(db: Session, counters: list[Counter]) -> None:
-    """Count one refused attempt, and forget what is too old to matter."""
+    """Count one refused attempt, and delete outdated counts."""
     present = now()
     db.execute(delete(SignInFailure).where(SignInFailure.latest_at <= present - FORGOTTEN_AFTER))
-    for counter in sorted(counters, key=lambda counter: counter.key):  # in one order, so that none waits for another
+    for counter in sorted(counters, key=lambda counter: counter.key):  # in one order, to avoid deadlocks
         insert_new(db, SignInFailure, [{"key": counter.key, "failures": 0, "since": present, "latest_at": present}])
         row = db.get_one(SignInFailure, counter.key, with_for_update=True, populate_existing=True)
         counter.count(row, present)
 
 
 def forget(db: Session, counters: list[Counter]) -> None:
-    """Begin anew after an attempt that was right."""
+    """Reset the counters after a successful attempt."""
     keys = [counter.key for counter in counters if counter.limit is None]
     db.execute(delete(SignInFailure).where(SignInFailure.key.in_(keys)))
 

@@ -1,4 +1,4 @@
-"""The pages of accounts, for administrators: who may sign in, as what, and how. The acts of `pneumoscreen users`."""
+"""Account pages for administrators: who may sign in, in which role, and how. They do what `pneumoscreen users` does."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ ROLES: Final[dict[Role, str]] = {
     Role.READER: N_("reader: sees all X-rays"),
     Role.ADMIN: N_("admin: sends X-rays, sees all and manages accounts"),
 }
-"""What each role may do, as a form offers it."""
+"""What each role may do, as shown in forms."""
 _CHANGED: Final[dict[Role, str]] = {
     Role.TECHNICIAN: N_("%(name)s is now a technician. Earlier sessions, sign-in links and API tokens have ended."),
     Role.READER: N_("%(name)s is now a reader. Earlier sessions, sign-in links and API tokens have ended."),
@@ -63,11 +63,11 @@ class AddForm(FlaskForm):
     )
 
     def validate_display_name(self, field: StringField) -> None:
-        """Refuse what is no name."""
+        """Reject an invalid display name."""
         _refuse_on_form(people.read_display_name, field)
 
     def validate_email(self, field: StringField) -> None:
-        """Refuse what is no address."""
+        """Reject an invalid address."""
         _refuse_on_form(people.read_email, field)
 
 
@@ -80,7 +80,7 @@ def _refuse_on_form(read: Callable[[str | None], object], field: StringField) ->
 
 @dataclass(frozen=True)
 class Entry:
-    """One account of the list, with what stands in other tables."""
+    """One account of the list, with data from other tables."""
 
     user: User
     has_identity: bool
@@ -89,7 +89,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class LinkPage(PageContext):
-    """A new one-time link, this once."""
+    """A new one-time link, shown once."""
 
     template = "users/link.html"
     person: User
@@ -112,7 +112,7 @@ class ListPage(PageContext):
 
 @dataclass(frozen=True)
 class AccountPage(PageContext):
-    """One account and what can be done to it."""
+    """One account and the actions on it."""
 
     template = "users/show.html"
     person: User
@@ -134,7 +134,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/users")
 @requires(Role.ADMIN)
 def add() -> ResponseReturnValue:
-    """Add an account and show its one-time link, this once."""
+    """Add an account and show its one-time link once."""
     form = AddForm()
     if not form.validate_on_submit():
         return _list_page(form), 422
@@ -154,13 +154,13 @@ def add() -> ResponseReturnValue:
 @blueprint.get("/users/<uuid:user_id>")
 @requires(Role.ADMIN)
 def show(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one account and what can be done to it."""
+    """Show one account and the actions on it."""
     return _account_page(user_id)
 
 
 @blueprint.errorhandler(AccountRefused)
 def _refuse(refusal: AccountRefused) -> ResponseReturnValue:
-    """Say on the account's own page why an act was refused."""
+    """Show on the account's own page why an action was refused."""
     said = say(refusal)
     return _account_page((request.view_args or {})["user_id"], said), 422
 
@@ -168,7 +168,7 @@ def _refuse(refusal: AccountRefused) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/describe")
 @requires(Role.ADMIN)
 def describe(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Change how a person is written."""
+    """Change display name and e-mail address."""
     given = [request.form.get(field, "") for field in ("display_name", "email")]
     user = _act(user_id, "described", lambda _, user: people.describe(user, *given))
     return _done(user, _("%(name)s is now shown as %(shown)s.", name=user.name, shown=user.shown_name))
@@ -177,7 +177,7 @@ def describe(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/role")
 @requires(Role.ADMIN)
 def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Give an account another role."""
+    """Change an account's role."""
     given = request.form.get("role", "")
     if given not in list(Role):
         abort(422, _("role: Give one of %(roles)s. Received: '%(given)s'.", roles=", ".join(Role), given=given))
@@ -188,7 +188,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/disable")
 @requires(Role.ADMIN)
 def disable(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Keep a person out."""
+    """Disable an account."""
     user = _act(user_id, "disabled", administration.disable)
     said = _(
         "%(name)s can no longer sign in. Earlier sessions, sign-in links and API tokens have ended. Jobs and X-rays "
@@ -201,7 +201,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/enable")
 @requires(Role.ADMIN)
 def enable(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Let a person in again."""
+    """Enable an account again."""
     user = _act(user_id, "enabled", lambda _, user: administration.enable(user))
     return _done(user, _("%(name)s can sign in again.", name=user.name))
 
@@ -225,7 +225,7 @@ def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/link")
 @requires(Role.ADMIN)
 def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Show a new one-time link, this once."""
+    """Show a new one-time link once."""
     secrets: list[str] = []
     user = _act(user_id, "link", lambda db, user: secrets.append(links.make_link(db, user)))
     return _show_link(user, secrets[0], is_new=False)
@@ -234,7 +234,7 @@ def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/identity")
 @requires(Role.ADMIN)
 def link_identity(user_id: uuid.UUID) -> ResponseReturnValue:
-    """Let a person of the identity provider open an account."""
+    """Link an identity provider's user to an account."""
     subject, issuer = request.form.get("subject", "").strip(), _issuer()
     user = _act(user_id, "single sign-on linked", lambda db, user: identities.link_identity(db, user, issuer, subject))
     return _done(user, _("%(name)s can now sign in by single sign-on.", name=user.name))
@@ -260,7 +260,7 @@ def _act(
     act: Callable[[Session, User], object],
     action: Action = Action.USER_CHANGED,
 ) -> User:
-    """Do something to an account and leave the row of it in the same commit, unless the act returns False."""
+    """Change an account and record it in the audit trail in the same commit, unless `act` returns False."""
     with services().database.write() as db:
         user = _user(db, user_id)
         if act(db, user) is not False:

@@ -1,4 +1,4 @@
-"""Lists of the audit trail: filters from a query string, one page, and the words for what was done to what."""
+"""List the audit trail: filters from a query string, one page, and the texts for actions and their subjects."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -91,7 +91,7 @@ DETAILS: Final[dict[str, str]] = {
     "images": N_("X-rays"),
     "backup_of": N_("backup of"),
 }
-"""The names of what a row says beside its action; the names of filters of an export are shown as they are."""
+"""Names of the details of a row; names of the filters of an export are shown as they are."""
 _SWITCH: Final = {"on": N_("on"), "off": N_("off")}
 VALUES: Final[dict[str, dict[str, str]]] = {
     "change": {
@@ -124,7 +124,7 @@ VALUES: Final[dict[str, dict[str, str]]] = {
     "job_finished": _SWITCH,
     "image_flagged": _SWITCH,
 }
-"""The words for values that the program writes itself; others are data and shown as they are."""
+"""Texts for values that the program writes itself; others are data and shown as they are."""
 FAULTS: Final[dict[str, str]] = {
     Fault.EDITED: N_("Row %(row)s or a row before it was edited."),
     Fault.MISSING: N_("Rows were removed, the first of them row %(row)s."),
@@ -132,7 +132,7 @@ FAULTS: Final[dict[str, str]] = {
     Fault.REORDERED: N_("Row %(row)s is out of its place."),
 }
 
-_SHORT: Final = 12  # of an id: in version 7 its end is random and its start a time
+_SHORT: Final = 12  # digits of an id: in version 7 its end is random and its start a time
 
 EventPage = PageOf[AuditEvent]
 
@@ -141,14 +141,14 @@ _NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (large_whole,), lambda 
 
 @dataclass(frozen=True)
 class Subject:
-    """What was acted on, as a page names it, and where it is shown."""
+    """What was acted on: its name on pages, and its address."""
 
     text: str
     address: str | None = None
 
 
 def read_filters(args: Mapping[str, str]) -> TrailFilters:
-    """Read filters from a query string; an empty value is none. Raises FilterError."""
+    """Parse filters from a query string; an empty value is ignored. Raises FilterError."""
     given = {name: args[name].strip() for name in _READERS if args.get(name, "").strip()}
     filters = TrailFilters(**{name: _read(name, value) for name, value in given.items()})
     if filters.since and filters.until and filters.since > filters.until:
@@ -183,23 +183,23 @@ def list_events(session: Session, filters: TrailFilters, cursor: str | None, lim
 
 
 def name_action(action: str) -> str:
-    """Return the words for an action; a newer version may have written one that is not known here."""
+    """Return the text for an action; a newer version may have written one that is unknown here."""
     return translate(ACTIONS[Action(action)]) if action in list(Action) else action
 
 
 def name_detail(name: str) -> str:
-    """Return the words for the name of a detail."""
+    """Return the text for the name of a detail."""
     return translate(DETAILS[name]) if name in DETAILS else name
 
 
 def name_value(name: str, value: str) -> str:
-    """Return the words for the value of a detail, or the value where it is data."""
+    """Return the text for the value of a detail, or the value itself where it is data."""
     known = VALUES.get(name, {})
     return translate(known[value]) if value in known else value
 
 
 def say_fault(detail: Mapping[str, str]) -> str:
-    """Say what a verification found broken; in full its finding stands in English in the trail."""
+    """Describe the fault that a verification found; the trail holds the full finding in English."""
     if detail["row"] == "0" or detail["fault"] not in FAULTS:
         return _(
             "The head of the trail was edited or removed, so it is not known whether rows at the end were removed."
@@ -208,7 +208,7 @@ def say_fault(detail: Mapping[str, str]) -> str:
 
 
 def name_subjects(session: Session, events: Iterable[AuditEvent]) -> dict[str, Subject]:
-    """Name what the rows of a page were about, where it is still there."""
+    """Name the subjects of a page's rows, where they still exist."""
     ids = {found for event in events if event.subject and (found := _as_id(event.subject))}
     named: dict[uuid.UUID, Subject] = {}
     for id_, name in session.execute(select(User.id, User.name).where(User.id.in_(ids))):

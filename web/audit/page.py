@@ -1,4 +1,4 @@
-"""The page of the audit trail, for administrators: read it, narrow it, export it, and verify its chain."""
+"""The audit trail page for administrators: read, filter and export it, and verify its chain."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,16 +40,16 @@ blueprint = Blueprint("audit", __name__)
 
 EVENTS_A_PAGE: Final = 50
 MOST_PEOPLE: Final = 500
-"""Names offered while one is typed; any other can be typed too."""
+"""Names suggested while one is typed; any other can be typed too."""
 
-# A request verifies for so long, about 20,000 rows, and leaves the rest to the next: no thread is held for minutes.
+# A request verifies for so long, about 20,000 rows, and leaves the rest to the next: no thread is blocked for minutes.
 STEP_SECONDS: Final = 1.0
 _STATE_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True)
 class TrailPage(PageContext):
-    """One page of what is filtered, and how the chain was found last."""
+    """One page of the filtered trail, and the result of the last verification."""
 
     template = "audit/index.html"
     page: EventPage
@@ -71,7 +71,7 @@ class TrailPage(PageContext):
 
 @dataclass(frozen=True)
 class VerifyingPage(PageContext):
-    """How far a verification has come; `following` is the address of its next step."""
+    """Progress of a verification; `following` is the address of its next step."""
 
     template = "audit/verify.html"
     found: Verification
@@ -81,7 +81,7 @@ class VerifyingPage(PageContext):
 @blueprint.get("/audit")
 @requires(Role.ADMIN)
 def index() -> ResponseReturnValue:
-    """Show one page of what is filtered, newest first, and how the chain was found last."""
+    """Show one page of the filtered trail, newest first, and the result of the last verification."""
     filters, page, problem = TrailFilters(), EventPage([]), None
     with services().database.read() as db:
         try:
@@ -133,7 +133,7 @@ def _last_verified(db: Session) -> AuditEvent | None:
 @blueprint.get("/audit/export")
 @requires(Role.ADMIN)
 def export() -> ResponseReturnValue:
-    """Send all that is filtered as a file, CSV or JSON, oldest first."""
+    """Export the filtered trail as a file, CSV or JSON, oldest first."""
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
         raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
@@ -141,7 +141,7 @@ def export() -> ResponseReturnValue:
 
 
 def export_events(filters: TrailFilters, form: str) -> Response:
-    """Stream every event that the filters let through; `form` is one of FORMATS. The export is on record itself."""
+    """Stream every event that matches the filters; `form` is one of FORMATS. The export itself is recorded."""
     return exporting.stream(lambda: _export(filters, form))
 
 
@@ -169,7 +169,7 @@ def start_verifying() -> ResponseReturnValue:
 @blueprint.get("/audit/verify")
 @requires(Role.ADMIN)
 def go_on_verifying() -> ResponseReturnValue:
-    """Verify on for a while; the page that it shows calls the next step by itself."""
+    """Continue verifying for a while; the resulting page requests the next step by itself."""
     try:
         place, goal = _signer().loads(request.args.get("state", ""), max_age=_STATE_SECONDS)
     except BadSignature:
@@ -182,7 +182,7 @@ def go_on_verifying() -> ResponseReturnValue:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    # Signed, because rows before `place` are taken for verified.
+    # Signed, because rows before `place` are assumed to be verified.
     return URLSafeTimedSerializer(str(current_app.secret_key), salt="audit-verification")
 
 
@@ -192,7 +192,7 @@ def _address(found: Verification) -> str:
 
 
 def _tell(found: Verification) -> Response:
-    """Put the outcome on record, where the page finds it for everyone, and go back there."""
+    """Record the outcome, where the page finds it for everyone, and redirect there."""
     broken = found.broken
     if broken is None:
         detail = {"result": "whole", "head": str(found.place)}

@@ -1,4 +1,4 @@
-"""What stands around every page: who is signed in, which model screens, and the words that templates use."""
+"""The frame of every page: who is signed in, which model screens, and the texts that templates use."""
 
 import logging
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("frame", __name__)
 numbers.register(blueprint)
 blueprint.add_app_template_filter(breakable)
-# A global, because imported macros see no context.
+# A global, because imported macros do not get the context.
 _GLOBALS: dict[str, Any] = {
     "words": words,
     "suspicion": suspicion,
@@ -57,7 +57,7 @@ def _frame(user: User) -> Frame:
             name = default_model(db, settings.model)
             spec = find_spec(settings.models_dir, name)
             spec = None if spec is None else spec_in_force(db, spec)
-    except SQLAlchemyError as error:  # the page that says that the database is away has a frame, too
+    except SQLAlchemyError as error:  # the error page for an unavailable database has a frame, too
         log.warning("Which model screens is not known: %s", str(error).splitlines()[0])
         return Frame(user)
     return Frame(user, spec, find_problem(settings.models_dir, name))

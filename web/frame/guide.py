@@ -1,4 +1,4 @@
-"""The help page; its tables are made from the states and rejections that the code knows."""
+"""The help page; its tables are generated from the states and rejections in the code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM (CR, DX, RG)")
 
 @dataclass(frozen=True)
 class HelpPage(PageContext):
-    """What it does and must not be used for."""
+    """What the software does and what it must not be used for."""
 
     template = "guide/index.html"
     settings: Settings
@@ -33,7 +33,7 @@ class HelpPage(PageContext):
 @blueprint.get("/help")
 @requires()
 def index() -> ResponseReturnValue:
-    """Explain what it does and must not be used for."""
+    """Explain what the software does and what it must not be used for."""
     page = HelpPage(
         settings=services().settings,
         formats=FORMATS,

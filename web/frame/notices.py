@@ -1,4 +1,4 @@
-"""Tell whoever sent a job that it has ended, once: on the next page that they open."""
+"""Tell a job's sender that it has ended, once: on the next page that they open."""
 
 import logging
 import uuid
@@ -23,7 +23,7 @@ MOST: Final = 5
 
 @blueprint.before_app_request
 def _find_ended() -> None:
-    """Look for jobs to tell of, before the view takes a connection of its own."""
+    """Find ended jobs to report, before the view takes its own connection."""
     g.ended_jobs = []
     if g.get("user") is None or g.by_token or not _opens_page():
         return
@@ -34,7 +34,7 @@ def _find_ended() -> None:
 
 
 def _opens_page() -> bool:
-    """Tell whether a person opens a page: browsers name HTML then, and not for pictures or what scripts ask for."""
+    """Tell whether a person opens a page: browsers then accept HTML, unlike for pictures or requests by scripts."""
     if is_fetched_ahead():
         return False
     return request.method == "GET" and any(kind == "text/html" for kind, _ in request.accept_mimetypes)
@@ -42,14 +42,14 @@ def _opens_page() -> bool:
 
 @blueprint.app_context_processor
 def _keep_messages() -> dict[str, Any]:
-    """Leave a message that waits to the next page that somebody sees."""
+    """Keep a pending flash message for the next page that somebody sees."""
     return {"get_flashed_messages": lambda **_: []} if is_fetched_ahead() else {}
 
 
 @blueprint.app_template_global()
 def tell_ended_jobs() -> Sequence[Job]:
-    """Return the jobs that a page tells of, and note that it did."""
-    # Not the job whose address this is: its own page notes that, and an error in its place shows nothing of it.
+    """Return the jobs that this page reports as ended, and record that it does."""
+    # Not the job of this address: its own page records that, and an error in its place shows nothing of it.
     told = [job for job in g.get("ended_jobs", []) if job.id != (request.view_args or {}).get("job_id")]
     g.told_jobs = [job.id for job in told]
     return told
@@ -62,7 +62,7 @@ def _note_told(response: Response) -> Response:
 
 
 def note_seen(job_ids: Sequence[uuid.UUID]) -> None:
-    """Note that who sent these jobs knows of their end; a database that is full or locked keeps nobody from reading."""
+    """Record that the sender knows of these jobs' end; a database that is full or locked does not prevent reading."""
     if not job_ids:
         return
     try:

@@ -1,4 +1,4 @@
-"""Addresses and translated words that a page with many rows makes once, not for each row."""
+"""Addresses and translated texts that a page with many rows computes once, not for each row."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ _HOLE: Final = uuid.UUID(int=0)
 
 
 def addresses(endpoint: str, name: str, **values: Any) -> Callable[[uuid.UUID], str]:
-    """Return what writes the address of a row by its id, which `name` is in the path of a view."""
+    """Return a function that writes a row's address by its id; `name` is the id's name in the path of the view."""
     holed: dict[str, Any] = {**values, name: _HOLE}
     start, _, end = url_for(endpoint, **holed).partition(str(_HOLE))
     return lambda key: f"{start}{key}{end}"
 
 
 def translated(words: Mapping[K, str]) -> dict[K, str]:
-    """Return words in the language of the reader."""
+    """Return texts translated into the reader's language."""
     return {key: translate(word) for key, word in words.items()}

@@ -1,8 +1,8 @@
-"""The words of the pages: one name and one sentence for each state, label, cause and condition.
+"""The texts of the pages: one name and one sentence for each state, label, cause and condition.
 
-The words of refusals come from `shared.refusals`. The tables hold the English texts; who shows one translates it.
+The texts of refusals are in `shared.refusals`. The tables hold the English texts; they are translated when shown.
 
-Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
+Templates and the help page read these tables, so a new state or code without a text fails a test.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from web.languages.text import N_, NC_, _
 
 @dataclass(frozen=True)
 class Words:
-    """What a thing is called, what it means and what to do about it."""
+    """The name of a thing, what it means and what to do about it."""
 
     name: str
     meaning: str
@@ -56,7 +56,7 @@ COUNTED: Final[dict[State, str]] = {
     State.FAILED: NC_("a number of X-rays", "Failed"),
     State.CANCELLED: NC_("a number of X-rays", "Cancelled"),
 }
-"""What X-rays without a result are called beside their number."""
+"""Names of X-rays without a result, beside their number."""
 
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words(N_("Receiving"), N_("X-rays are still being uploaded.")),
@@ -174,7 +174,7 @@ FINDING_KEYS: Final[dict[Finding, str]] = {
     Finding.UNCLEAR: N_("Cause unclear"),
     Finding.OTHER: N_("Other finding"),
 }
-"""The same on buttons, where they stand together."""
+"""The same on buttons, where they appear together."""
 
 REVIEW_STATES: Final[dict[ReviewState, str]] = {
     ReviewState.UNREAD: N_("Not read yet"),
@@ -194,7 +194,7 @@ REVIEW_KEYS: Final[dict[ReviewOutcome | Finding, str]] = {
     ReviewOutcome.INADEQUATE: "t",
     ReviewOutcome.SECOND_READER: "s",
 }
-"""One key for each thing that a reader can say of an image."""
+"""Keyboard shortcut for each thing that a reader can say of an image."""
 
 
 ROLES: Final[dict[Role, str]] = {
@@ -205,7 +205,7 @@ ROLES: Final[dict[Role, str]] = {
 
 
 def explain(code: str, details: Mapping[str, Scalar] | None = None) -> Explanation:
-    """Put a code of `shared.refusals` and its parameters into words of the reader's language."""
+    """Explain a code of `shared.refusals` and its parameters in the reader's language."""
     return refusals.explain(code, details, translate=_)
 
 
@@ -215,12 +215,12 @@ def name_refusal(code: str) -> str:
 
 
 def is_of_the_gate(code: str | None) -> bool:
-    """Tell whether an image can be shown although it was refused: the model is not for it."""
+    """Tell whether an image can be shown although it was refused, because the model is not made for it."""
     return code in OF_THE_GATE
 
 
 def refused(detail: str, name: Callable[[str], str]) -> str:
-    """Say to a person what a form or an address held that cannot be used; `detail` begins with the field's name."""
+    """Describe an unusable value of a form or an address; `detail` begins with the field's name."""
     field, _colon, rest = detail.partition(": ")
     if field == "cursor":
         return _("This page of the list cannot be found. Open the list again and go to the page from there.")
@@ -228,10 +228,10 @@ def refused(detail: str, name: Callable[[str], str]) -> str:
         return _("No X-ray was chosen. Go back, choose at least one X-ray and send it again.")
     if not rest or not field.isidentifier():
         return detail
-    # Translators: a field of a form, and what is wrong with what it holds.
+    # Translators: a field of a form, and what is wrong with its value.
     return _("%(field)s: %(problem)s", field=name(field), problem=rest)
 
 
 def is_likely(p_pneumonia: float) -> bool:
-    """Tell whether pneumonia is likelier than not; a low threshold labels some where it is not, and no cause holds."""
+    """Tell whether pneumonia is likelier than not; a low threshold may flag it where it is not, without valid cause."""
     return p_pneumonia >= 0.5

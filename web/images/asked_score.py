@@ -1,4 +1,4 @@
-"""The score of an image that the gate stopped, for a reader who asks for it all the same."""
+"""The score of an image that the gate stopped, for a reader who requests it anyway."""
 
 import uuid
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from web.languages.text import N_, _
 
 @dataclass(frozen=True)
 class Words:
-    """What the page of an image says of its score, in English."""
+    """Texts about the score on the page of an image, in English."""
 
     title: str
     offer: str
@@ -58,22 +58,22 @@ _PUT_RIGHT: Final[dict[str, Words]] = {
         ),
     ),
 }
-"""How an image is put right before its score is found."""
+"""How an image is corrected before it is scored."""
 
 
 def choose_words(error_code: str | None) -> Words:
-    """Return what the page says of the score of an image that the gate stopped for a reason."""
+    """Return the texts about the score of an image that the gate stopped with a code."""
     return _PUT_RIGHT.get(error_code or "", _AS_IT_IS)
 
 
 def find(db: Session, screening_id: uuid.UUID) -> AskedScore | None:
-    """Return the score that was asked for of a screening, with who asked; None where nobody did."""
+    """Return a screening's requested score, with who requested it; None where nobody did."""
     query = select(AskedScore).options(joinedload(AskedScore.asked_by))
     return db.scalar(query.where(AskedScore.screening_id == screening_id))
 
 
 def ask(screening_id: uuid.UUID) -> AskedScore:
-    """Ask for the score of an image that the gate stopped, on record, and return how that stands.
+    """Request the score of an image that the gate stopped, record that, and return its state.
 
     Answers 404 where the account may not know of the image, and 409 where it was not the gate that stopped it.
     """
@@ -91,13 +91,13 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
         try_send_tickets(services().tickets, model, 1)
     with services().database.read() as db:
         found = find(db, screening_id)
-        if found is None:  # deleted since
+        if found is None:  # deleted meanwhile
             refuse_missing(db, screening_id)
         return found
 
 
 def seen(db: Session, screening_id: uuid.UUID) -> Screening:
-    """Return a screening; answer 404 where the account may not know of it, 409 where it is to read it blind first."""
+    """Return a screening; answer 404 where the account may not see it, 409 where it must first read it blind."""
     screening = db.scalar(select(Screening).join(Screening.job).where(Screening.id == screening_id, may_see(g.user)))
     if screening is None:
         refuse_missing(db, screening_id)

@@ -1,4 +1,4 @@
-"""What a model's card says of how often it is right, for the page of one image."""
+"""A model card's accuracy figures, for the page of one image."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,20 +11,20 @@ from web.base.services import services
 
 @dataclass(frozen=True)
 class Card:
-    """Shares of 0 to 1 as the card has them; None where it has none."""
+    """Shares, 0 to 1, from the card; None where it has none."""
 
     cause_right: float | None = None
-    """Of held-out images with pneumonia, how many get the right cause."""
+    """Share of held-out images with pneumonia that get the right cause."""
     flagged_ill: float | None = None
-    """Of images with pneumonia, how many the threshold flags."""
+    """Share of images with pneumonia that the threshold flags."""
     flagged_well: float | None = None
-    """Of images without, likewise."""
+    """The same for images without pneumonia."""
     is_apart: bool = False
-    """These two were measured on images that the making of the model never touched."""
+    """These two were measured on images that were never used to make the model."""
 
 
 def read_card(model: Model | None, threshold: float | None) -> Card:
-    """Return the figures of the weights that answered; none of the threshold where another one was in force."""
+    """Return the figures of the weights that answered; none for the threshold where another one was in force."""
     if model is None:
         return Card()
     folder = services().settings.models_dir / model.name
@@ -47,4 +47,4 @@ def read_card(model: Model | None, threshold: float | None) -> Card:
 
 
 _ROUNDING: Final = 0.0001
-"""A metrics file keeps four decimals."""
+"""A metrics file has four decimals."""

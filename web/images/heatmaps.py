@@ -1,4 +1,4 @@
-"""Heat maps in colour: the few places of a stored map, smoothed over the whole image."""
+"""Heat maps in colour: the coarse grid of a stored map, interpolated over the whole image."""
 
 import io
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from shared.models.heatmap import EVEN, STEPS, decode
 from web.lists.listing import ScreeningDetail
 
 SIDE: Final = 320
-"""Longer side in pixels: every place of a map is smooth long before, and the browser does the rest."""
+"""Longer side in pixels: enough for a smooth map, which the browser scales up."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """One colour of the scale."""
+    """One colour stop of the scale."""
 
     at: float
     """From -1, most evidence against pneumonia, to 1, most for it."""
@@ -25,11 +25,11 @@ class Stop:
 
     @property
     def offset(self) -> str:
-        """Say where on the scale from left to right the colour stands."""
+        """Return the position of the colour on the scale, from left to right."""
         return f"{(self.at + 1) / 2:.0%}"
 
 
-# Blue against orange, which people who do not tell red from green tell apart. Lightness and opacity grow with the
+# Blue against orange, which people who cannot tell red from green can distinguish. Lightness and opacity grow with the
 # evidence on both sides, so that the strongest places stand out and the image shows through where there is little.
 SCALE: Final = (
     Stop(-1.0, (150, 214, 240), 0.6),
@@ -42,11 +42,11 @@ SCALE: Final = (
 
 
 def draw(heat_map: bytes, screening: ScreeningDetail) -> bytes:
-    """Write a stored map as a PNG in the image's own proportions, to lie over it; the colours are those of SCALE."""
+    """Draw a stored map as a PNG in the image's own proportions, to overlay it; the colours are those of SCALE."""
     width, height = screening.width or 1, screening.height or 1
     factor = SIDE / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    # Values are smoothed before they become colours: smoothed colours would show values that no place has.
+    # Values are interpolated before they become colours: interpolated colours would show values that no place has.
     smooth = decode(heat_map).resize(size, Image.Resampling.BILINEAR)
     colours = [colour(level) for level in range(256)]
     smooth.putpalette([channel for rgb, _ in colours for channel in rgb])
@@ -56,7 +56,7 @@ def draw(heat_map: bytes, screening: ScreeningDetail) -> bytes:
 
 
 def colour(level: int) -> tuple[tuple[int, int, int], float]:
-    """Mix the colour and opacity of one grey level of a map."""
+    """Interpolate the colour and opacity of one grey level of a map."""
     value = max(-1.0, min(1.0, (level - EVEN) / STEPS))
     low, high = next((low, high) for low, high in pairwise(SCALE) if value <= high.at)
     share = (value - low.at) / (high.at - low.at)

@@ -1,4 +1,4 @@
-"""What is said where there is no X-ray of an id: to whoever could see it, that it was deleted."""
+"""Say that an X-ray was deleted, to those who could see it, instead of that it does not exist."""
 
 import uuid
 from typing import Final, NoReturn
@@ -27,10 +27,10 @@ def refuse_missing(db: Session, screening_id: uuid.UUID) -> NoReturn:
 
 
 def _was_deleted(db: Session, screening_id: uuid.UUID) -> bool:
-    """Tell whether an X-ray was there that is not any more.
+    """Tell whether an X-ray existed and was deleted.
 
-    Of its row nothing is kept, so the audit trail tells: somebody has opened it, of those who see only their own jobs
-    the account itself.
+    Its row is gone, so the audit trail decides: somebody has opened it, or, for those who see only their own jobs, the
+    account itself has.
     """
     if db.get(Screening, screening_id) is not None:
         return False

@@ -1,4 +1,4 @@
-"""The images beside one: before and after it in its list or its job, and the same image in other jobs."""
+"""An image's neighbours: before and after it in its list or its job, and the same image in other jobs."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,27 +23,27 @@ MOST_ELSEWHERE: Final = 20
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The images on both sides of one, in the list that it was opened from, else in its job."""
+    """The images before and after one, in the list that it was opened from, else in its job."""
 
     previous: uuid.UUID | None
     next: uuid.UUID | None
     order: str | None
-    """That of the list; None in a job."""
+    """Order of the list; None in a job."""
     listed: Mapping[str, Any]
     """The arguments of the list; none in a job."""
     place: str | None
-    """Where the image stands in the worklist."""
+    """The image's position in the worklist."""
 
 
 def listed() -> dict[str, Any]:
-    """Return the arguments of the list that an image was opened from, as its links carry them on."""
+    """Return the arguments of the list that an image was opened from, as carried on by links."""
     if not request.args.get("order"):
         return {}
     return {**Filters.from_args(request.args).to_args(), "order": Order.from_args(request.args).value}
 
 
 def find_neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:
-    """Find the images beside this one: in the list whose order the address names, else in its job, by position."""
+    """Find an image's neighbours: in the list whose order is in the address, else in its job, by position."""
     if not request.args.get("order"):
         previous, following = _neighbour(db, screening, -1), _neighbour(db, screening, 1)
         return Neighbours(previous, following, order=None, listed={}, place=None)
@@ -54,7 +54,7 @@ def find_neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:
 
 
 def _say_place(db: Session, filters: Filters, order: Order, screening: ScreeningDetail) -> str | None:
-    """Say where an image stands in the worklist (`12 of 212`); None for other lists, and too far down to count."""
+    """Describe an image's position in the worklist (`12 of 212`); None for other lists, and too far down to count."""
     before = count_before(db, g.user, filters, screening) if order is Order.UNREAD else None
     if before is None or not before.is_exact:
         return None
@@ -74,13 +74,13 @@ def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID 
 
 
 def prefetchable(db: Session, screening_id: uuid.UUID | None) -> uuid.UUID | None:
-    """Return an image that has a picture by now, which the page may fetch ahead; None for any other."""
+    """Return an image whose picture exists, so that the page may prefetch it; None for any other."""
     has_picture = or_(Screening.state == State.DONE, Screening.error_code.in_(OF_THE_GATE))
     return db.scalar(select(Screening.id).where(Screening.id == screening_id, has_picture)) if screening_id else None
 
 
 def find_elsewhere(db: Session, screening: ScreeningDetail) -> Sequence[Screening]:
-    """Return the same image in other places that the viewer may see, newest first."""
+    """Return the same image in other jobs that the viewer may see, newest first."""
     if screening.sha256 is None:
         return []
     query = (

@@ -21,20 +21,20 @@ from web.lists.wanted import Wanted, want
 
 _AT_ONCE: Final = 100
 _MOST_STEPS: Final = 20
-"""So many times _AT_ONCE images of a list that were all read are passed; there the search is cut."""
+"""How many times _AT_ONCE read images of a list are skipped before the search gives up."""
 
 
 @dataclass(frozen=True)
 class Following:
-    """What a search for the next unread image has come to."""
+    """The result of a search for the next unread image."""
 
     screening_id: uuid.UUID | None = None
     is_cut: bool = False
-    """Whether it ended before the end of the list: then there may be one though none was found."""
+    """Whether it gave up before the end of the list: then there may be one though none was found."""
 
 
 def next_unread(db: Session, screening: ScreeningDetail, args: Mapping[str, str]) -> Following:
-    """Look for the unread image after one, or from the beginning on where none comes after."""
+    """Find the unread image after one, or the first from the beginning where none comes after."""
     if not args.get("order"):
         return Following(_next_of_job(db, screening))
     order = Order.from_args(args)
@@ -50,7 +50,7 @@ def next_unread(db: Session, screening: ScreeningDetail, args: Mapping[str, str]
 
 
 def _first_of(search: Callable[[Place | None], Following], place: Place | None) -> Following:
-    """Search behind a place, then from the beginning."""
+    """Search after a place, then from the beginning."""
     behind = search(place)
     if behind.screening_id is not None:
         return behind
@@ -59,7 +59,7 @@ def _first_of(search: Callable[[Place | None], Following], place: Place | None) 
 
 
 def _next_of_worklist(db: Session, screening: ScreeningDetail, filters: Filters) -> Following:
-    """Return the image after one of what the reader works through: unread ones, unless a filter says otherwise."""
+    """Return the next image for the reader after one: the next unread, unless a filter says otherwise."""
     filters = replace(filters, review=filters.review or Reading.UNREAD)
     wanted, place = want(db, g.user, filters, Order.UNREAD), place_of(screening, filters, Order.UNREAD)
 

@@ -1,4 +1,4 @@
-"""One image: the picture, the result and how it came about, and what readers say of it."""
+"""The page of one image: picture, result and how it came about, and readers' reviews."""
 
 import secrets
 import uuid
@@ -54,19 +54,19 @@ _MOST_OF_PATIENT: Final = 20
 
 @dataclass(frozen=True)
 class ReviewPanel:
-    """What readers said of an image, and to reviewers a form."""
+    """The reviews of an image and, for reviewers, a form."""
 
     may_review: bool
     own: Review | None
     others: Sequence[Review]
     seen: str
-    """The id of the newest review, withdrawn ones counted too; empty where there is none."""
+    """The id of the newest review, including withdrawn ones; empty where there is none."""
     newest_other: str
-    """The same of other readers."""
+    """The same for other readers."""
     key: str
-    """The form's own, so that one sent twice counts once."""
+    """The form's idempotency key, so that submitting twice counts once."""
     shown: str
-    """Says that the page shows the result to who reads blind."""
+    """Says that the page shows the result to a reader who reads blind."""
     note: str
     note_length: int
     findings: Sequence[Finding]
@@ -76,7 +76,7 @@ class ReviewPanel:
 
 @dataclass(frozen=True)
 class JustReviewed:
-    """The image before this one, and the review that led on from it."""
+    """The previous image, and the review that led on from it."""
 
     screening: ScreeningDetail
     review: Review
@@ -84,7 +84,7 @@ class JustReviewed:
 
 @dataclass(frozen=True)
 class ImagePage(PageContext):
-    """One image with all that is known of it."""
+    """One image with everything known about it."""
 
     template = "screenings/show.html"
     screening: ScreeningDetail
@@ -93,7 +93,7 @@ class ImagePage(PageContext):
     neighbours: Neighbours
     ahead: uuid.UUID | None
     kept: str
-    """What the addresses of its pictures carry (`web.images.pictures.kept_key`)."""
+    """The value of `kept` in the addresses of its pictures (`web.images.pictures.kept_key`)."""
     also: Sequence[Screening]
     same: SamePatient
     card: Card
@@ -107,7 +107,7 @@ class ImagePage(PageContext):
     asked: AskedScore | None
     score_words: asked_score.Words
     fetched_ahead: bool
-    """It may never be looked at, and says nothing of that until it is shown (`js/shown.js`)."""
+    """It is prefetched and may never be seen; it records a view only once it is shown (`js/shown.js`)."""
     reads_blind: bool
     """Its result may have to be hidden by the time it is shown."""
 
@@ -115,13 +115,13 @@ class ImagePage(PageContext):
 @blueprint.get("/screenings/<uuid:screening_id>")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one image with all that is known of it, between its neighbours in the list that it was opened from.
+    """Show one image with everything known about it, between its neighbours in the list that it was opened from.
 
-    A page that is fetched ahead claims nothing, and the audit trail says that it was. Once shown, it asks again.
+    A prefetched page claims nothing, and the audit trail says that it was prefetched. Once shown, it asks again.
     """
     response, ahead = make_response(render_image(screening_id)), is_fetched_ahead()
     response.headers["Speculation-Rules"] = f'"{url_for("static", filename="next.speculationrules")}"'
-    # So that the next image, prerendered, serves for its link and for the address that a review leads on to.
+    # So that the next image, prerendered, serves both its link and the address that a review redirects to.
     response.headers["No-Vary-Search"] = 'params=("reviewed")'
     with services().database.write() as db:
         detail, address = PURPOSE if ahead else None, request.remote_addr
@@ -133,7 +133,7 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
-    """Write the page; `problem` says what was wrong with a review, and `note` is what had been typed with it."""
+    """Render the page; `problem` says what was wrong with a review, and `note` is its note as typed."""
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
@@ -175,7 +175,7 @@ def say_open(other: ImageClaim) -> str:
 
 
 def _panel(db: Session, screening: ScreeningDetail, note: str | None) -> ReviewPanel:
-    """Return what the panel of reviews shows: to reviewers a form, and to all what readers said."""
+    """Return the panel of reviews: the readers' reviews for all, and a form for reviewers."""
     every = [] if screening.is_hidden or screening.sha256 is None else list_reviews(db, screening.sha256)
     counted = standing(every)
     own = next((review for review in counted if review.user_id == g.user.id), None)
@@ -200,14 +200,14 @@ def _newest(reviews: Sequence[Review]) -> str:
 
 
 def _undone_note(every: Sequence[Review]) -> str:
-    """Return the note of a review that its reader has undone last, to be changed and sent again."""
+    """Return the note of the review that its reader has just undone, to be changed and sent again."""
     own = [review for review in every if review.user_id == g.user.id]
     is_undone = bool(own) and own[-1].outcome is ReviewOutcome.WITHDRAWN
     return next((review.note or "" for review in reversed(own[:-1])), "") if is_undone else ""
 
 
 def _findings(screening: ScreeningDetail) -> list[Finding]:
-    """Return what a reader may find in place of what the model says; all of it where that is hidden or missing."""
+    """Return findings that contradict the model; all of them where its answer is hidden or missing."""
     says_normal = screening.label is not None and screening.label.value == "NORMAL"
     return [finding for finding in Finding if not (says_normal and finding is Finding.NORMAL)]
 
@@ -229,7 +229,7 @@ def _just_reviewed(db: Session) -> JustReviewed | None:
 @blueprint.post("/screenings/<uuid:screening_id>/score")
 @requires()
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Ask for the score of an image that the gate stopped."""
+    """Request the score of an image that the gate stopped."""
     if asked_score.ask(screening_id).finished_at is None:
         flash(_("The model will read this image anyway. Its score will appear on this page only."), "info")
     return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)

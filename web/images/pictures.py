@@ -1,4 +1,4 @@
-"""The images themselves, as pictures that a browser shows."""
+"""Pictures of the images for the browser: thumbnail, preview and heat map."""
 
 import hashlib
 import io
@@ -33,30 +33,30 @@ blueprint = Blueprint("images", __name__, url_prefix="/screenings")
 
 IMAGE_SIDE: Final = 1600
 _QUALITY: Final = 90
-# Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
+# Revalidated at each view: workstations are shared, and every view is recorded. The ETag makes it cheap.
 CACHING: Final = "private, no-cache"
 KEPT_SECONDS: Final = 120
 _KEPT: Final = f"private, max-age={KEPT_SECONDS}, immutable"
 
 _MOST_SECONDS: Final = 10.0
-# One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
-# it is not part of its turn, so that a slow store keeps no other image waiting.
+# One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. Reading and writing happen
+# outside its turn, so that a slow store delays no other image.
 decoding = Turns(1, _MOST_SECONDS, N_("Large X-rays are being drawn."))
 _drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
 
 
 def kept_key() -> str:
-    """Return what the addresses of pictures carry in `kept` on the pages of this session; empty for a token.
+    """Return the value of `kept` in pictures' addresses on the pages of this session; empty for a token.
 
-    Under it a browser may keep a picture for a moment, so that one that was fetched ahead is shown without asking the
-    server. Another session on the same workstation has other addresses and finds none of these pictures. Each view is
-    on record by its page.
+    With it a browser may cache a picture for a moment, so that a prefetched one is shown without asking the server.
+    Another session on the same workstation has other addresses and finds none of these pictures. Each view is recorded
+    by its page.
     """
     return hashlib.sha256(f"kept {g.session.id}".encode()).hexdigest()[:16] if g.session is not None else ""
 
 
 def caching() -> str:
-    """Return how long a browser may keep the picture that this request asks for."""
+    """Return how long a browser may cache the requested picture."""
     given = request.args.get("kept")
     return _KEPT if given and given == kept_key() else CACHING
 
@@ -64,7 +64,7 @@ def caching() -> str:
 @blueprint.get("/<uuid:screening_id>/thumbnail")
 @requires(scope=Scope.READ)
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the image at the size of a stamp; 404 until it has been screened."""
+    """Send the image's thumbnail; 404 until it has been screened."""
     screening = seen_image(screening_id)
     can_be_drawn = screening.state is State.DONE or screening.error_code in OF_THE_GATE
     return _picture(screening, THUMBNAIL, _thumbnail if can_be_drawn else _stored_thumbnail)
@@ -73,7 +73,7 @@ def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.get("/<uuid:screening_id>/image")
 @requires(scope=Scope.READ)
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the image, upright and grey, at most IMAGE_SIDE pixels long."""
+    """Send the image, upright and grey, at most IMAGE_SIDE pixels on its longer side."""
     screening = seen_image(screening_id)
     response = _picture(screening, PREVIEW, preview)
     with services().database.write() as db:
@@ -85,7 +85,7 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.get("/<uuid:screening_id>/heat-map")
 @requires(scope=Scope.READ)
 def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show where on the image the model saw evidence, as a picture to lie over it; 404 where there is no map."""
+    """Send the heat map of the model's evidence, as an overlay for the image; 404 where there is none."""
     screening = seen_image(screening_id)
     if screening.heat_map is None:
         abort(404, _("There is no heat map of this X-ray."))
@@ -97,7 +97,7 @@ def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def seen_image(screening_id: uuid.UUID) -> ScreeningDetail:
-    """Return an image that the viewer may see and of which there was a file; answer 404 where there is none."""
+    """Return an image that the viewer may see and that was stored; answer 404 where there is none."""
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
@@ -108,7 +108,7 @@ def seen_image(screening_id: uuid.UUID) -> ScreeningDetail:
 
 
 def _picture(screening: ScreeningDetail, kind: str, make: Callable[[str], bytes]) -> Response:
-    """Answer with a JPEG that never changes: what a sha256 names stays the same."""
+    """Answer with a JPEG that never changes: a sha256 always names the same content."""
     sha256 = screening.sha256 or ""
     if request.if_none_match.contains(f"{sha256}-{kind}"):
         response = Response(status=304)
@@ -128,7 +128,7 @@ def _stored_thumbnail(sha256: str) -> bytes:
 
 
 def _thumbnail(sha256: str) -> bytes:
-    """Return a screened image's thumbnail, which workers leave to the first look where the image itself is small."""
+    """Return a screened image's thumbnail, which for small images is only made at the first view."""
     return _kept(sha256, THUMBNAIL, _draw_thumbnail)
 
 
@@ -138,7 +138,7 @@ def preview(sha256: str) -> bytes:
 
 
 def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
-    """Return a picture of an image, drawn and kept at the first look."""
+    """Return a picture of an image, which is drawn and stored at the first view."""
     with suppress(FileNotFoundError):
         return services().store.get_derived(sha256, kind)
     return _drawing.make((sha256, kind), lambda: _make(sha256, kind, draw))
@@ -184,6 +184,6 @@ def _draw_preview(data: bytes) -> bytes:
     picture = decode(data, at_least=IMAGE_SIDE)
     picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)
     out = io.BytesIO()
-    # Pillow carries a JPEG's comment over, and a comment can hold anything: a name, or a page with a script.
+    # Pillow copies a JPEG's comment, and a comment can hold anything: a name, or a page with a script.
     picture.save(out, "JPEG", quality=_QUALITY, comment=b"")
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""An image's samples at full depth, for the viewer to window: raw numbers, compressed on the way, bounded in size."""
+"""An image's samples at full bit depth, for the viewer's windowing: raw numbers, compressed, limited in size."""
 
 import gzip
 import json
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 blueprint = Blueprint("pixels", __name__, url_prefix="/screenings")
 
 SIDES: Final = (2048, 4096, 8192)
-"""Longest sides that may be asked for: what textures a browser has. WebGL 2 has at least the first."""
+"""Longest sides that may be requested: the texture sizes of browsers. WebGL 2 has at least the first."""
 MOST_PIXELS: Final = 24 * 1024 * 1024
-"""Of one answer, 48 MiB at 16 bits; chest detectors have 9 to 20 million. Larger images are averaged down to it."""
+"""Of one answer, 48 MiB at 16 bits; chest detectors have 9 to 20 million. Larger images are averaged down to this."""
 DESCRIPTION: Final = "X-Image"
 
 _FORM: Final = 1
-"""Counted up whenever the same image is answered with other bytes or another description: it is part of the tag."""
+"""Part of the ETag; incremented whenever the same image is answered with other bytes or another description."""
 _GZIP_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
-"""Of 15 MB 23 ms, where gzip takes 240 for the same size."""
-# An answer is held in memory until its client has it.
+"""15 MB take 23 ms, where gzip takes 240 for the same size."""
+# An answer is held in memory until its client has received it.
 _sending = Turns(4, 10.0, N_("Many X-rays are being sent."))
 
 
 @blueprint.get("/<uuid:screening_id>/pixels")
 @requires(scope=Scope.READ)
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Answer with an image's samples, row by row, and with what they mean in the header X-Image."""
+    """Answer with an image's samples, row by row, and describe them in the header X-Image."""
     side, coding = _wanted_side(), _wanted_coding()
     screening = seen_image(screening_id)
     tag = f"{screening.sha256}-pixels{_FORM}-{side}-{coding}"
@@ -69,7 +69,7 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
 def _wanted_side() -> int:
     given = request.args.get("side", str(SIDES[1]))
     if given not in map(str, SIDES):
-        abort(422, f"Give side={', '.join(map(str, SIDES))}. Received: '{given[:40]}'.")  # asked by scripts alone
+        abort(422, f"Give side={', '.join(map(str, SIDES))}. Received: '{given[:40]}'.")  # requested only by scripts
     return int(given)
 
 
@@ -83,7 +83,7 @@ def _answer(sha256: str, side: int, coding: str) -> Response:
         description, samples = _decode(data, side)
     response = Response(_compress(samples, coding), mimetype="application/octet-stream")
     response.headers[DESCRIPTION] = description
-    response.headers["Content-Disposition"] = "attachment"  # samples may spell anything, a script too
+    response.headers["Content-Disposition"] = "attachment"  # samples may form any bytes, even a script
     if coding != "identity":
         response.headers["Content-Encoding"] = coding
     return response

@@ -1,4 +1,4 @@
-"""What a request says of an image, and what becomes of it: the same for the page and the API."""
+"""Requests to review an image, parsed and carried out alike for the page and the API."""
 
 import hashlib
 import uuid
@@ -32,7 +32,7 @@ _SHOWN: Final = 64
 
 
 def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
-    """Return a screening; answer 404 where there is none or the account may not know of it."""
+    """Return a screening; answer 404 where there is none or the account may not see it."""
     screening = get_screening(db, g.user, screening_id)
     if screening is None:
         refuse_missing(db, screening_id)
@@ -40,9 +40,9 @@ def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
 
 
 def mark_shown(screening: ScreeningDetail) -> str:
-    """Return what a page that shows a result to who reads blind sends along with a review; empty where none is hidden.
+    """Return the mark by which a page that showed the result to a blind reader proves it; empty where none is hidden.
 
-    Another reader may review the image while the page is open. Its result is hidden from then on, but was seen.
+    Another reader may review the image while the page is open. From then on its result is hidden, but was seen.
     """
     if screening.is_hidden or not hides_from(g.user):
         return ""
@@ -67,10 +67,10 @@ def _serializer() -> URLSafeSerializer:
 def add(
     screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None
 ) -> tuple[Review, bool]:
-    """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used.
+    """Add a review from a request, and record it in the audit trail; raise InvalidRequest where it is invalid.
 
-    Returned with whether it counts: one that is repeated may have been withdrawn or superseded since. `shown` is the
-    mark of a page that showed the result (`mark_shown`).
+    Also return whether it counts: a repeated one may have been withdrawn or superseded since. `shown` is the mark of a
+    page that showed the result (`mark_shown`).
     """
     whole_key = IdempotencyKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
@@ -78,7 +78,7 @@ def add(
         outcome, finding, note, seen = _read(given)
         reviewed = db.get_one(Screening, screening_id)
         known = reviews.find_repeated(db, g.user, reviewed, whole_key)
-        if known is not None:  # before it is compared with the prediction: the model may have answered since
+        if known is not None:  # before comparing it with the prediction: the model may have answered since
             return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
         settled = _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind)
@@ -96,7 +96,7 @@ def add(
 
 
 def withdraw(screening_id: uuid.UUID, key: str | None = None) -> Review:
-    """Take back the account's own review of an image, with its trace."""
+    """Withdraw the account's own review of an image, and record that in the audit trail."""
     digest = _digest(screening_id, {"outcome": ReviewOutcome.WITHDRAWN})
     whole_key = IdempotencyKey(key, digest) if key is not None else None
     with services().database.write() as db:
@@ -118,7 +118,7 @@ def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: R
 
 
 def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | None:
-    """Return what the model says, also where the viewer may not see it."""
+    """Return the model's prediction, even where the viewer may not see it."""
     return db.scalar(select(Prediction).join(Screening).where(Screening.id == screening.screening_id))
 
 
@@ -136,7 +136,7 @@ def _read(
 def _settle(
     outcome: ReviewOutcome | None, finding: Finding | None, prediction: Prediction | None, *, is_blind: bool
 ) -> ReviewOutcome:
-    """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
+    """Derive the outcome from outcome and finding; a finding alone is compared with the prediction."""
     if outcome is None and finding is None:
         choices = ", ".join(_OUTCOMES)
         raise InvalidRequest("outcome", _("Give one of %(choices)s, or a finding. Received: none.", choices=choices))
@@ -179,7 +179,7 @@ def _read_note(value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidRequest("note", _("Give a text. Received: %(type)s.", type=type(value).__name__))
-    # PostgreSQL keeps no NUL and no lone surrogate. Browsers end a line of a form by CR LF.
+    # PostgreSQL stores no NUL and no lone surrogate. Browsers end a line in a form with CR LF.
     kept = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     text = kept.replace("\r\n", "\n").strip()
     if len(text) > NOTE_LENGTH:
@@ -194,7 +194,7 @@ def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
     if value is None or value == "":
         return None
     try:
-        return uuid.UUID(value if isinstance(value, str) else "")  # 32 digits as a number are no id
+        return uuid.UUID(value if isinstance(value, str) else "")  # a number of 32 digits is no id
     except ValueError as error:
         raise InvalidRequest("seen", " ".join([_("Give the id of a review."), _received(value)])) from error
 

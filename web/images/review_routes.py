@@ -1,4 +1,4 @@
-"""What a reader does on the page of an image: review it, undo that, and have it open."""
+"""Reader's actions on the page of an image: review it, undo that, and claim it while open."""
 
 import uuid
 from http import HTTPStatus
@@ -27,7 +27,7 @@ _KEY_LENGTH: Final = 64
 @blueprint.post("/<uuid:screening_id>/reviews")
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Add what the reader says, then lead on to the next unread image."""
+    """Add a review, then redirect to the next unread image."""
     says = request.form.get("says", "")
     given = {
         "finding" if says in list(Finding) else "outcome": says,
@@ -39,7 +39,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
         review_requests.add(screening_id, given, key, request.form.get("shown"))
     except (ReviewOutdated, NotReviewable, InvalidRequest) as error:
         if prefers_problem():
-            if isinstance(error, ReviewOutdated):  # the page loads itself again
+            if isinstance(error, ReviewOutdated):  # the page reloads itself
                 flash(say(error), "error")
             raise
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InvalidRequest) else HTTPStatus.CONFLICT
@@ -65,7 +65,7 @@ def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 @asked_by_script
 def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Note that the page is still open; say who else has it open, and which review is the newest."""
+    """Record that the page is still open; return who else has it open, and which review is the newest."""
     with services().database.write() as db:
         screening = review_requests.seen_image(db, screening_id)
         if screening.sha256 is None:
@@ -85,7 +85,7 @@ def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 @asked_by_script
 def release(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Note that the page was closed."""
+    """Record that the page was closed."""
     with services().database.write() as db:
         screening = review_requests.seen_image(db, screening_id)
         claims.release(db, g.user, screening.sha256 or "")
@@ -93,7 +93,7 @@ def release(screening_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Answer with where to go on: the next unread image, or this one where there is none."""
+    """Redirect to the next unread image, or to this one where there is none."""
     with services().database.read() as db:
         screening = review_requests.seen_image(db, screening_id)
         following = next_unread(db, screening, request.args)

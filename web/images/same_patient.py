@@ -1,4 +1,4 @@
-"""Other X-rays of the same patient, as far as an account may see them, and how they lie in time beside one."""
+"""Other X-rays of the same patient, as far as an account may see them, before, after or on the same day."""
 
 import uuid
 from collections import Counter
@@ -22,7 +22,7 @@ from web.languages.text import plural
 from web.lists.listing import ScreeningSummary, hide, read_screenings
 
 MOST_IMAGES: Final = 1000
-"""A number that more X-rays bear is no patient's but one that some device writes into all of them."""
+"""An identifier with more X-rays than this is no patient's: some device writes it into all of them."""
 _OWN: Final[tuple[Any, ...]] = (Image.id, Image.patient, Image.taken_on, Screening.created_at)
 _OTHER: Final[tuple[Any, ...]] = (
     Screening.id.label("screening_id"),
@@ -52,7 +52,7 @@ class Dated:
     """The day of an X-ray."""
 
     day: date
-    """That of the header, else the one on which it was sent."""
+    """From the header, else the day on which it was sent."""
     is_of_header: bool
 
 
@@ -64,18 +64,18 @@ class Other:
     dated: Dated
     when: When
     days: int | None
-    """How far apart both are; None where a header does not say its day."""
+    """Days between both; None where a header has no date."""
     size: tuple[int, int]
 
     @property
     def interval(self) -> str:
-        """Say how far apart both are, in the largest unit that tells; empty where that is not known."""
+        """Write the interval between both in the largest suitable unit; empty where it is unknown."""
         return "" if self.days is None or self.when is When.SAME_DAY else _say_interval(self.days, self.when)
 
 
 @dataclass(frozen=True)
 class SamePatient:
-    """What is known of the patient of an X-ray: no name and no number, only what else there is to see."""
+    """Other X-rays of an X-ray's patient, without name or number."""
 
     is_known: bool = False
     dated: Dated | None = None
@@ -86,17 +86,17 @@ class SamePatient:
 
     @property
     def groups(self) -> list[tuple[When, list[Other]]]:
-        """Return earlier ones, those of the same day and later ones, the nearest first; none that is empty."""
+        """Return the non-empty groups: earlier, same day and later, the nearest first."""
         later = [other for other in reversed(self.others) if other.when is When.LATER]
         groups = [(when, [other for other in self.others if other.when is when]) for when in When]
         return [(when, later if when is When.LATER else others) for when, others in groups if others]
 
 
 def find_same_patient(db: Session, user: User, screening: ScreeningSummary, most: int) -> SamePatient:
-    """Return the other X-rays of a screening's patient that an account may see, at most so many.
+    """Return at most `most` other X-rays of a screening's patient that an account may see.
 
-    One image in several jobs is one X-ray. To a reader who reads blind, one that this reader has not read shows no
-    result, whoever else has read it: what the model says of it would tell of this one.
+    One image in several jobs is one X-ray. To a blind reader, one that this reader has not read shows no result,
+    whoever else has read it: the model's answer to it would hint at the answer to this one.
     """
     own = _own_image(db, screening)
     if own is None or not _is_patient(db, own.patient):
@@ -109,7 +109,7 @@ def find_same_patient(db: Session, user: User, screening: ScreeningSummary, most
     others = [
         _describe(screenings[row.screening_id], row, other, dated)
         for row, other in shown
-        if row.screening_id in screenings  # none that was deleted a moment ago
+        if row.screening_id in screenings  # not if deleted a moment ago
     ]
     counts = Counter(_when(other.day, dated.day) for _, other in found)
     return SamePatient(is_known=True, dated=dated, others=others, counts=counts)

@@ -1,4 +1,4 @@
-"""The translations that pages are written with, and those that their scripts fetch."""
+"""The translations for pages, and those that their scripts fetch."""
 
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,9 @@ from flask_babel import Domain, get_locale
 from shared.languages.catalogs import catalog_path, parse_catalog, read_translations
 
 SCRIPTS: Final = "web/static/js/"
-"""Where the texts of scripts stand; a catalog names the place of each text."""
+"""Where the texts of scripts are; a catalog names the location of each text."""
 CONTEXT: Final = "{}\x04{}"
-"""How gettext writes context and text as one key (GNU gettext, "Contexts")."""
+"""How gettext joins context and text into one key (GNU gettext, "Contexts")."""
 
 
 class Catalogs(Domain):
@@ -24,22 +24,22 @@ class Catalogs(Domain):
         self._read = cache(read_translations)
 
     def get_translations(self) -> NullTranslations:
-        """Return the translations into the language that is written in now; English is what the texts are."""
+        """Return the translations of the current language; source texts are in English."""
         locale = get_locale()
         return self._read(self._folder, locale.language) if locale is not None else NullTranslations()
 
     def count_forms(self, one: str, many: str, number: int) -> str:
-        """Return the form of a text that goes with a number."""
+        """Return the form of a text for a number."""
         return str(self.get_translations().ungettext(one, many, number))
 
     def path(self, language: str) -> Path:
-        """Return where the catalog of a language is, or would be."""
+        """Return the path of a language's catalog, whether it exists or not."""
         return catalog_path(self._folder, language)
 
     def script_words(self, language: str) -> dict[str, Any]:
-        """Return the translations of the texts of scripts: a text, or a list of its forms, by the English one.
+        """Return the translations of scripts' texts, by the English text: a text, or a list of its plural forms.
 
-        That of a text in a context stands under both, as gettext has it.
+        The key of a text with a context joins both, as in gettext.
         """
         words: dict[str, Any] = {}
         for message in parse_catalog(self._folder, language):

@@ -1,7 +1,7 @@
-"""Collect the texts of the pages into the catalogs of every language: `make translations`.
+"""Extract the texts of the pages into the catalogs of every language: `make translations`.
 
-A text that is new stands untranslated in each catalog, one that is gone is removed. Nothing is guessed from similar
-texts, which would put a wrong sentence on a page.
+A new text is left untranslated in each catalog, a text no longer used is removed. There is no fuzzy matching, which
+would put a wrong sentence on a page.
 """
 
 import subprocess
@@ -30,7 +30,7 @@ KEYWORDS: Final = (
 
 
 def collect_texts() -> Catalog:
-    """Return the texts of templates, Python and scripts, as pyproject.toml says where they are."""
+    """Extract the texts of templates, Python and scripts from the places listed in pyproject.toml."""
     keywords = [part for keyword in KEYWORDS for part in ("-k", keyword)]
     with tempfile.NamedTemporaryFile(suffix=".pot") as file:
         options = ["-q", "extract", "-F", "pyproject.toml", "-c", "Translators:", *keywords, "-o", file.name, "."]
@@ -45,13 +45,13 @@ def extract_refusals(
     comment_tags: object,  # noqa: ARG001
     options: object,  # noqa: ARG001
 ) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Extract the texts of `shared.refusals`, which stand in one table; pyproject.toml names this to Babel."""
+    """Extract the texts of `shared.refusals`, which are in one table; pyproject.toml registers this with Babel."""
     for text in every_text():
         yield 1, "_", text, []
 
 
 def update(language: str, texts: Catalog) -> int:
-    """Bring the catalog of a language to the texts of today; return how many of them it lacks."""
+    """Update a language's catalog to the current texts; return how many translations it lacks."""
     path = catalog_path(TRANSLATIONS, language)
     catalog = Catalog(locale=language, fuzzy=False)
     if path.is_file():
@@ -68,18 +68,18 @@ def update(language: str, texts: Catalog) -> int:
             message.flags.discard("fuzzy")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        # Line numbers would change every catalog with every change of a template.
+        # Line numbers would change every catalog at every change of a template.
         write_po(file, catalog, width=120, sort_by_file=True, omit_header=False, include_lineno=False)
     return sum(1 for message in catalog if message.id and not is_translated(message))
 
 
 def is_translated(message: Message) -> bool:
-    """Tell whether a text has its translation, in each of its forms."""
+    """Tell whether a text is translated, in each of its plural forms."""
     return bool(message.string) and all(message.string or "")
 
 
 def main() -> None:
-    """Update every catalog and say what is missing."""
+    """Update every catalog and print what is missing."""
     texts = collect_texts()
     for language in LANGUAGES:
         if language != ENGLISH:

@@ -1,4 +1,4 @@
-"""The languages of the pages, and which one a request is answered in."""
+"""The languages of the pages, and how a request's language is chosen."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from web.languages.text import N_, gettext, pgettext, plural, say, translate
 
 
 def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:
-    """Answer each request in its language, and give templates the functions that mark texts.
+    """Answer each request in its language, and give templates the translation functions.
 
-    Return the files of words that scripts fetch, one for each language but English. Raises CatalogMissing where a
+    Return the translation files that scripts fetch, one for each language but English. Raises CatalogMissing where a
     language has no catalog.
     """
     check_catalogs(translations)
@@ -44,7 +44,7 @@ def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]
 
 
 def words_file(code: str) -> str:
-    """Return the path, below /static, of the words of scripts in a language."""
+    """Return the path, below /static, of scripts' translations into a language."""
     return f"words/{code}.json"
 
 
@@ -58,7 +58,7 @@ def _variables(made: Mapping[str, Made]) -> dict[str, Any]:
 
 
 def choose_language() -> str:
-    """Return the code of the language to answer in: the account's, else the first of the browser's that is here.
+    """Return the code of the language to answer in: the account's, else the browser's first that is available.
 
     Programs are answered in English.
     """
@@ -67,17 +67,17 @@ def choose_language() -> str:
     user: Any = g.get("user")
     if user is not None and user.language in LANGUAGES:
         return str(user.language)
-    # Not `best_match`, which prefers an English asked for last over the Spanish of Mexico asked for first.
+    # Not `best_match`, which prefers English, requested last, over Mexican Spanish, requested first.
     wanted = (tag.partition("-")[0].lower() for tag in request.accept_languages.values())
     return next((code for code in wanted if code in LANGUAGES), ENGLISH)
 
 
 def current_code() -> str:
-    """Return the code of the language that is written in now, a key of LANGUAGES."""
+    """Return the code of the current language, a key of LANGUAGES."""
     locale: Locale | None = get_locale()
     return locale.language if locale is not None else ENGLISH
 
 
 def current_language() -> Language:
-    """Return the language that is written in now."""
+    """Return the current language."""
     return LANGUAGES[current_code()]

@@ -1,1 +1,1 @@
-"""Pages of what is sent: webhooks and e-mails."""
+"""Pages of outgoing messages: webhooks and e-mails."""

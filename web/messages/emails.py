@@ -1,4 +1,4 @@
-"""E-mails and what became of each: to everybody those to their own account, to administrators all."""
+"""E-mails and their outcomes: everybody sees those to their own account, administrators see all."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +33,9 @@ class EmailsPage(PageContext):
     template = "messages/emails.html"
     messages: Sequence[Message]
     jobs: Mapping[uuid.UUID, int]
-    """How many jobs an e-mail tells of, where these are several."""
+    """Number of jobs in an e-mail that covers several."""
     next_at: Callable[[Message], datetime | None]
-    """When one that waits for the account's next e-mail may go, where that is later."""
+    """When an e-mail that waits for the account's next digest may be sent, where that is later."""
     sees_all: bool
     settings: Settings
     events: dict[MessageEvent, str]
@@ -77,12 +77,12 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/<uuid:email_id>/send")
 @requires(Role.ADMIN)
 def send_again(email_id: uuid.UUID) -> ResponseReturnValue:
-    """Send an e-mail once more, unless its account no longer wants it."""
+    """Send an e-mail again, unless its account no longer wants it."""
     with services().database.write() as db:
         message = db.get(Message, email_id, with_for_update=True)
         if message is None or message.user_id is None:
             abort(404, _("There is no e-mail %(email)s.", email=email_id))
-        if message.state is not MessageState.WAITING:  # else it is on its way
+        if message.state is not MessageState.WAITING:  # else it is being sent
             outbox.send_again(db, message)
         detail = {"change": "sent again"}
         address, subject = request.remote_addr, message.user_id
@@ -92,13 +92,13 @@ def send_again(email_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def mask(address: str) -> str:
-    """Leave of an address its first letter and its domain."""
+    """Mask an address but for its first letter and its domain."""
     name, _at, domain = address.rpartition("@")
     return f"{name[:1]}***@{domain}"
 
 
 def _show_address(message: Message) -> str:
-    """Return where an e-mail was sent to, in full to whom it went; administrators find it with the account."""
+    """Return where an e-mail was sent to, in full for its recipient; administrators find it with the account."""
     if message.email is None:
         return ""
     return message.email if message.user_id == g.user.id else mask(message.email)

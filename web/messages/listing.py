@@ -15,7 +15,7 @@ MESSAGES_A_PAGE: Final = 50
 
 
 def _read_time(value: object) -> datetime:
-    """Read the time of a cursor; raise ValueError."""
+    """Parse the time of a cursor; raise ValueError."""
     at = datetime.fromisoformat(text(value))
     if at.tzinfo is None:
         raise ValueError(value)
@@ -28,7 +28,7 @@ _NEWEST: Final = Key[Message](
 
 
 def list_messages(db: Session, query: Select[Message]) -> PageOf[Message]:
-    """Return the page of messages that the cursor of the request names."""
+    """Return the page of messages at the request's cursor."""
     return turn(lambda one: _read(db, one), query, _NEWEST, request.args.get("cursor"), MESSAGES_A_PAGE)
 
 

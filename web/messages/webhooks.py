@@ -1,4 +1,4 @@
-"""Webhooks, for administrators: where events are sent, what became of each message, and sending one again."""
+"""Webhook pages for administrators: where events are sent, the outcome of each message, and sending one again."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class ListPage(PageContext):
     template = "messages/webhooks.html"
     entries: Sequence[Webhook]
     new_id: uuid.UUID
-    """The id of the webhook that the form makes, so that a page that is loaded again makes no second one."""
+    """The id of the webhook that the form will create, so that resubmitting the form creates no second one."""
     events: dict[MessageEvent, str]
     choices: Sequence[MessageEvent]
     url: str
@@ -46,7 +46,7 @@ class ListPage(PageContext):
 
 @dataclass(frozen=True)
 class SecretPage(PageContext):
-    """A new secret, this once."""
+    """A new secret, shown once."""
 
     template = "messages/secret.html"
     webhook: Webhook
@@ -55,12 +55,12 @@ class SecretPage(PageContext):
 
 @dataclass(frozen=True)
 class WebhookPage(PageContext):
-    """One webhook and one page of what was sent to it."""
+    """One webhook and one page of the messages to it."""
 
     template = "messages/webhook.html"
     webhook: Webhook
     mark: str
-    """Of the secret that the page can replace."""
+    """Identifies the secret that the page can replace."""
     messages: Sequence[Message]
     events: dict[MessageEvent, str]
     states: dict[MessageState, tuple[str, str]]
@@ -79,7 +79,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("")
 @requires(Role.ADMIN)
 def add() -> ResponseReturnValue:
-    """Register a webhook and show its secret, this once."""
+    """Register a webhook and show its secret once."""
     events = [event for event in CHOICES if event.value in request.form.getlist("events")]
     url, wanted = request.form.get("url", ""), request.form.get("id", type=uuid.UUID)
     try:
@@ -100,7 +100,7 @@ def add() -> ResponseReturnValue:
 @blueprint.get("/<uuid:webhook_id>")
 @requires(Role.ADMIN)
 def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one webhook and what was sent to it, newest first."""
+    """Show one webhook and the messages to it, newest first."""
     query = select(Message).where(Message.webhook_id == webhook_id)
     with services().database.read() as db:
         webhook = _webhook(db, webhook_id)
@@ -123,7 +123,7 @@ def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:webhook_id>/test")
 @requires(Role.ADMIN)
 def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
-    """Send a message that tells of nothing."""
+    """Send a test message."""
     _act(webhook_id, "tested", note_test)
     flash(_("A test is on its way. It shows below within seconds."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
@@ -132,7 +132,7 @@ def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:webhook_id>/stop")
 @requires(Role.ADMIN)
 def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
-    """Send nothing there for now."""
+    """Pause a webhook."""
     _act(webhook_id, "paused", lambda _db, webhook: webhooks.stop(webhook, PAUSED))
     flash(_("The webhook is paused. Events in the meantime are not sent later."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
@@ -141,7 +141,7 @@ def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:webhook_id>/start")
 @requires(Role.ADMIN)
 def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
-    """Send there again."""
+    """Resume a webhook."""
     _act(webhook_id, "started", outbox.start)
     flash(_("The webhook is started again. Waiting messages are sent first."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
@@ -150,7 +150,7 @@ def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:webhook_id>/secret")
 @requires(Role.ADMIN)
 def renew_secret(webhook_id: uuid.UUID) -> ResponseReturnValue:
-    """Make another secret and show it, this once; the one before holds no longer."""
+    """Make another secret and show it once; the previous one becomes invalid."""
     with services().database.write() as db:
         webhook = _webhook(db, webhook_id)
         if request.form.get("shown") != webhooks.mark_of(webhook):
@@ -173,13 +173,13 @@ def delete(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:webhook_id>/messages/<uuid:message_id>/send")
 @requires(Role.ADMIN)
 def send_again(webhook_id: uuid.UUID, message_id: uuid.UUID) -> ResponseReturnValue:
-    """Send a message once more."""
+    """Send a message again."""
 
     def send(db: Session, webhook: Webhook) -> None:
         message = db.get(Message, message_id, with_for_update=True)
         if message is None or message.webhook_id != webhook.id:
             abort(404, _("There is no message %(message)s.", message=message_id))
-        if message.state is not MessageState.WAITING:  # else it is on its way
+        if message.state is not MessageState.WAITING:  # else it is being sent
             outbox.send_again(db, message)
 
     webhook = _act(webhook_id, "sent again", send)
@@ -191,7 +191,7 @@ def send_again(webhook_id: uuid.UUID, message_id: uuid.UUID) -> ResponseReturnVa
 
 
 def _act(webhook_id: uuid.UUID, change: str, act: Callable[[Session, Webhook], object]) -> Webhook:
-    """Do something to a webhook and leave the row of it in the same commit."""
+    """Change a webhook and record it in the audit trail in the same commit."""
     with services().database.write() as db:
         webhook = _webhook(db, webhook_id)
         act(db, webhook)

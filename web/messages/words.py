@@ -1,4 +1,4 @@
-"""What the events, states and problems of messages are called on pages."""
+"""The texts for events, states and problems of messages on pages."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ STATES: Final[dict[MessageState, tuple[str, str]]] = {
     MessageState.SENT: ("DONE", NC_("a message", "Sent")),
     MessageState.FAILED: ("FAILED", N_("Given up")),
 }
-"""The icon and colour of a state of images that looks the same, and the word."""
+"""The icon and colour of an image's state that looks the same, and the text."""
 
 PROBLEMS: Final[dict[str, str]] = {
     Problem.ADDRESS_REFUSED: N_("The host name resolves to an address that may not be called, or only over https."),
@@ -49,5 +49,5 @@ PROBLEMS: Final[dict[str, str]] = {
 
 
 def say_problem(code: str | None) -> str:
-    """Say what went wrong; a code of another version stands for itself."""
+    """Say what went wrong; a code from another version is shown as it is."""
     return translate(PROBLEMS.get(code, code)) if code else ""

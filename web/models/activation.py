@@ -1,4 +1,4 @@
-"""The pages on which an administrator puts a threshold or a model in force: what it would do, then the button."""
+"""Pages on which an administrator puts a threshold or a model in force: a preview of the effect, then the button."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,12 +23,12 @@ blueprint = Blueprint("activation", __name__)
 
 @dataclass(frozen=True)
 class ThresholdPage(PageContext):
-    """What another threshold would do, and the button that puts it in force."""
+    """The effect of another threshold, and the button that puts it in force."""
 
     template = "models/threshold.html"
     model: Known
     threshold: float | None
-    """The one to put in force; None where it cannot be read."""
+    """The one to put in force; None where it is invalid."""
     thresholds: Thresholds | None
     days: int
     problem: str | None
@@ -36,7 +36,7 @@ class ThresholdPage(PageContext):
 
 @dataclass(frozen=True)
 class DefaultPage(PageContext):
-    """What changes when another model is the default one, and the button."""
+    """The effect of another default model, and the button."""
 
     template = "models/default.html"
     model: Known
@@ -49,7 +49,7 @@ class DefaultPage(PageContext):
 @blueprint.get("/models/<name>/threshold")
 @requires(Role.ADMIN)
 def ask_threshold(name: str) -> ResponseReturnValue:
-    """Show what a threshold would have done, before it is put in force."""
+    """Show the effect that a threshold would have had, before it is put in force."""
     model = find_model(name)
     try:
         return _threshold_page(model, read_hundredth("threshold", request.args))
@@ -94,14 +94,14 @@ def put_threshold(name: str) -> ResponseReturnValue:
 @blueprint.get("/models/<name>/default")
 @requires(Role.ADMIN)
 def ask_default(name: str) -> ResponseReturnValue:
-    """Say what changes when new jobs get another model."""
+    """Show the effect of another default model, before it is put in force."""
     return _default_page(find_model(name))
 
 
 @blueprint.post("/models/<name>/default")
 @requires(Role.ADMIN)
 def put_default(name: str) -> ResponseReturnValue:
-    """Have new jobs get another model."""
+    """Make another model the default of new jobs."""
     try:
         before = change_default(name, request.form.get("shown") or None)
     except ActivationRefused as refused:

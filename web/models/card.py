@@ -1,4 +1,4 @@
-"""A model's card as HTML: Markdown without any HTML or picture of its own."""
+"""Render a model's card as HTML: Markdown in which HTML and images are disabled."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +17,20 @@ _TABLE: Final = '<div class="frame-x" tabindex="0" role="region" aria-label="Tab
 
 class _Renderer(RendererHTML):
     def table_open(self, _tokens: Sequence[Token], _place: int, _options: OptionsDict, _env: EnvType) -> str:
-        """Let a wide table scroll within itself, by keyboard too."""
+        """Let a wide table scroll within itself, also by keyboard."""
         return _TABLE
 
     def table_close(self, _tokens: Sequence[Token], _place: int, _options: OptionsDict, _env: EnvType) -> str:
-        """End what `table_open` began."""
+        """Close what `table_open` opened."""
         return "</table></div>"
 
 
-# A card may come with a model from elsewhere: what looks like HTML is text, and nothing is fetched for it.
+# A card may come with a third party's model: HTML in it is shown as text, and nothing is fetched for it.
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
 
 
 def render_card(folder: Path) -> Markup | None:
-    """Return the card of a model folder without its first heading, which the page has; None where there is none."""
+    """Return a model folder's card without its first heading, which the page has; None where there is none."""
     path = folder / CARD_FILE
     if not path.is_file():
         return None

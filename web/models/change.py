@@ -1,4 +1,4 @@
-"""What an administrator changes of models, by page or API: the threshold, the default model, the shadow model."""
+"""An administrator's changes to models, by page or API: threshold, default model and shadow model."""
 
 from flask import g, request
 
@@ -17,28 +17,28 @@ from web.models.known import Known, find_model
 
 
 def change_threshold(name: str, threshold: float, shown: float | None) -> ModelSpec:
-    """Put a threshold, 0 to 1, in force where `shown` is the one that still is; raise ActivationRefused."""
+    """Put a threshold, 0 to 1, in force if `shown` is still in force; else raise ActivationRefused."""
     own = _spec(find_model(name))
     with services().database.write() as db:
         return put_threshold(db, _actor(), own, threshold, shown)
 
 
 def put_threshold_back(name: str) -> ModelSpec:
-    """Put the threshold before the one in force back; raise ActivationRefused where there is none."""
+    """Restore the previous threshold; raise ActivationRefused where there is none."""
     own = _spec(find_model(name))
     with services().database.write() as db:
         return put_back_threshold(db, _actor(), own)
 
 
 def change_default(name: str, shown: str | None = None) -> str:
-    """Have new jobs get another model, where `shown` is still theirs, and return it; raise ActivationRefused."""
+    """Make another model the default of new jobs, if `shown` still is, and return it; else raise ActivationRefused."""
     refuse_unusable(find_model(name))
     with services().database.write() as db:
         return put_default_model(db, _actor(), name, services().settings.model, shown)
 
 
 def change_shadow(name: str | None) -> None:
-    """Have another model answer beside the default one, to be compared; None ends that. Raise ActivationRefused."""
+    """Make a model the shadow model; None ends that. Raises ActivationRefused."""
     if name is not None:
         refuse_unusable(find_model(name))
     with services().database.write() as db:

@@ -1,6 +1,6 @@
-"""The pages of a shadow model: choose one, end that, and compare its answers with those of the default model.
+"""Pages of a shadow model: choose one, end it, and compare its answers with those of the default model.
 
-They are for administrators alone, and show sums: what the shadow says of one image is nowhere.
+They are for administrators only, and show totals: the shadow's answer for a single image is never shown.
 """
 
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ blueprint = Blueprint("comparison", __name__)
 
 @dataclass(frozen=True)
 class ShadowPage(PageContext):
-    """What a shadow model is, and the button."""
+    """The effect of a shadow model, and the button."""
 
     template = "models/shadow.html"
     model: Known
     present: Known
     """The default model."""
     shadow: Known | None
-    """The one that is the shadow now."""
+    """The current shadow model."""
     problem: str | None
     unusable: ModelUnavailable | None
     """What is wrong with its files, in English."""
@@ -54,7 +54,7 @@ class ShadowPage(PageContext):
 
 @dataclass(frozen=True)
 class ComparisonPage(PageContext):
-    """Two models on the same images."""
+    """Two models compared on the same images."""
 
     template = "models/comparison.html"
     model: Known
@@ -65,20 +65,20 @@ class ComparisonPage(PageContext):
     differences: Differences | None
     bands: Sequence[tuple[float, float, Differences | None]]
     reviewed: tuple[Judged, Judged]
-    """The default model, and the shadow."""
+    """The default model, and the shadow model."""
 
 
 @blueprint.get("/models/<name>/shadow")
 @requires(Role.ADMIN)
 def ask(name: str) -> ResponseReturnValue:
-    """Say what happens when a model answers in the shadow of the default one."""
+    """Show the effect of making a model the shadow model."""
     return _ask_page(find_model(name))
 
 
 @blueprint.post("/models/<name>/shadow")
 @requires(Role.ADMIN)
 def begin(name: str) -> ResponseReturnValue:
-    """Have a model answer in the shadow of the default one."""
+    """Make a model the shadow model."""
     try:
         change_shadow(name)
     except ActivationRefused as refused:
@@ -96,7 +96,7 @@ def begin(name: str) -> ResponseReturnValue:
 @blueprint.post("/models/<name>/shadow/end")
 @requires(Role.ADMIN)
 def end(name: str) -> ResponseReturnValue:
-    """Have the shadow model answer no more; what it said stays here."""
+    """End the shadow model; its past answers remain here."""
     model = find_model(name)
     if model.is_shadow:
         change_shadow(None)

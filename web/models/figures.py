@@ -1,4 +1,4 @@
-"""The figures that a model folder brings: each set of held-out images, and what thresholds did on it."""
+"""The figures in a model folder: each set of held-out images, and the results of thresholds on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ SET_NAMES: Final[dict[str, str]] = {
     # Translators: how much worse a model does on images that show more or less around the lungs.
     "framing gap": N_("Framing gap"),
 }
-"""What sets of images are called on pages; a folder may bring others, which go by their own name."""
+"""Names of sets of images on pages; any other set in a folder has its own name."""
 _ROUNDING: Final = 0.0001
-"""A metrics file keeps four decimals."""
+"""A metrics file has four decimals."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,27 @@ class Figure:
 
 @dataclass(frozen=True)
 class Called:
-    """What one threshold did on held-out images."""
+    """The results of one threshold on held-out images."""
 
     sensitivity: float
     specificity: float
 
     @property
     def right(self) -> float:
-        """Return the sum of both, which is 1 where a threshold tells nothing."""
+        """Return the sum of both, which is 1 where a threshold is no better than chance."""
         return self.sensitivity + self.specificity
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What was measured on one set of images."""
+    """The measurements on one set of images."""
 
     name: str
     images: int
     figures: Mapping[str, Figure]
     """By the names of FIGURES."""
     thresholds: Mapping[float, Called]
-    """What is known of thresholds."""
+    """The results of thresholds, as far as known."""
 
 
 FIGURES: Final[dict[str, str]] = {
@@ -70,15 +70,15 @@ FIGURES: Final[dict[str, str]] = {
 
 
 def is_recalibrated(spec: ModelSpec) -> bool:
-    """Tell whether a site fitted the probabilities anew since the folder's figures were measured."""
+    """Tell whether a site has recalibrated the probabilities since the folder's figures were measured."""
     trained = spec.former[0] if spec.former else spec
     return (trained.temperature, trained.bias) != (spec.temperature, spec.bias)
 
 
 def held_out(metrics: Mapping[str, Any], spec: ModelSpec) -> list[HeldOut]:
-    """Return every set that a folder has figures of.
+    """Return every set of images with figures in the folder.
 
-    What thresholds did says nothing of other probabilities, so after `is_recalibrated` nothing is known of any.
+    Results of thresholds do not apply to other probabilities, so after `is_recalibrated` there are none.
     """
     sets = {VALIDATION: metrics.get("validation"), **(metrics.get("estimates") or {})}
     sets[APART] = metrics.get("measured_apart")
@@ -96,7 +96,7 @@ def _read(name: str, some: Mapping[str, Any], metrics: Mapping[str, Any], thresh
     thresholds = _points(some.get("operating_points") or ())
     if name == VALIDATION:
         thresholds |= _called(0.5, metrics.get("at_threshold_0.5") or {})
-    # What was measured at a threshold that is not in force says nothing of the one that is.
+    # Figures measured at a threshold that is not in force say nothing about the one that is.
     if abs(float(some.get("threshold", threshold)) - threshold) <= _ROUNDING:
         thresholds |= _called(threshold, some)
     return HeldOut(name, sum((some.get("images") or {}).values()), figures, thresholds)
@@ -119,6 +119,6 @@ def _shares(row: Mapping[str, Any]) -> Called:
 
 
 def find_worst(sets: Sequence[HeldOut], threshold: float) -> HeldOut | None:
-    """Return the set on which the model's threshold does worst, by which one goes; None where none says how it does."""
+    """Return the set on which the model's threshold does worst, as the one to go by; None where no set has results."""
     known = [some for some in sets if threshold in some.thresholds]
     return min(known, key=lambda some: some.thresholds[threshold].right, default=None)

@@ -1,4 +1,4 @@
-"""The models that are known here: those of the models folder, and those that have screened here."""
+"""The known models: those in the models folder, and those that have screened here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,36 +33,36 @@ class Known:
 
     name: str
     spec: ModelSpec | None
-    """At the threshold in force; None where its folder is gone or damaged."""
+    """With the threshold in force; None where its folder is missing or damaged."""
     own: ModelSpec | None
-    """As its folder has it."""
+    """As in its folder."""
     history: ThresholdHistory | None
-    """What was chosen in place of the folder's threshold."""
+    """The thresholds chosen instead of the folder's."""
     problem: ModelUnavailable | None
     sets: Sequence[HeldOut]
     has_weights: bool
     used: Sequence[Model]
-    """Its weights and calibrations that have screened here, the newest first."""
+    """Its weights and calibrations that have screened here, newest first."""
     is_default: bool = False
     """New jobs get it unless they name another."""
     is_shadow: bool = False
-    """It answers beside the default one, to be compared."""
+    """It answers beside the default model, for comparison."""
     workers: int | None = None
-    """How many serve it now; None where that is not known."""
+    """How many serve it now; None where that is unknown."""
 
     @property
     def is_recalibrated(self) -> bool:
-        """Tell whether its held-out figures are of the calibration before."""
+        """Tell whether its held-out figures are of an earlier calibration."""
         return self.spec is not None and is_recalibrated(self.spec)
 
     @property
     def worst(self) -> HeldOut | None:
-        """Return the held-out images on which its threshold does worst, which are the ones to go by."""
+        """Return the held-out images on which its threshold does worst, as the ones to go by."""
         return find_worst(self.sets, self.spec.threshold) if self.spec else None
 
 
 def known_models() -> list[Known]:
-    """Return every model that is known to the application that serves this request."""
+    """Return every model known to the current application."""
     settings = services().settings
     workers = watch().status().workers
     with services().database.read() as db:
@@ -78,7 +78,7 @@ def find_model(name: str) -> Known:
 
 
 def list_known(db: Session, models_dir: Path, default: str, workers: Sequence[Heartbeat] | None) -> list[Known]:
-    """Return every model, the default first, then those of the folder by name, then those that are only remembered."""
+    """Return every model: the default, then those of the folder by name, then those known only from the database."""
     used: dict[str, list[Model]] = {}
     for model in db.scalars(select(Model).order_by(Model.created_at.desc())):
         used.setdefault(model.name, []).append(model)

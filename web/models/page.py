@@ -1,4 +1,4 @@
-"""The pages of models: which there are, and of each its card, its figures and what other thresholds would do."""
+"""Pages of models: the list, and for each model its card, its figures and the effect of other thresholds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,16 +44,16 @@ class ModelPage(PageContext):
     problem: ModelUnavailable | None
     """What is wrong with its files."""
     unusable: str | None
-    """What is wrong with what was asked for."""
+    """What is wrong with the request."""
     card: Markup | None
     plots: Mapping[str, str]
-    """What each plot of its folder shows, by name."""
+    """Descriptions of the folder's plots, by name."""
     tried: Tried
     held: HeldOut | None
-    """The images whose figures the table of thresholds has."""
+    """The images of the figures in the table of thresholds."""
     thresholds: Thresholds | None
     reads_blind: bool
-    """X-rays whose result is hidden from who looks are not counted."""
+    """X-rays whose result is hidden from the viewer are not counted."""
     figure_names: Mapping[str, str]
 
 
@@ -67,7 +67,7 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/models/<name>")
 @requires(*REVIEWERS)
 def show(name: str) -> ResponseReturnValue:
-    """Show one model, and what a threshold would do where one is named."""
+    """Show one model, and the effect of a threshold where one is named."""
     model = find_model(name)
     tried, unusable = Tried(), None
     try:
@@ -99,7 +99,7 @@ def show(name: str) -> ResponseReturnValue:
 @blueprint.get("/models/<name>/plots/<plot>.png")
 @requires(*REVIEWERS)
 def plot(name: str, plot: str) -> ResponseReturnValue:
-    """Send one of the plots that a model's folder brings."""
+    """Send one of the plots in a model's folder."""
     path = find_plot(services().settings.models_dir / find_model(name).name, plot)
     if path is None:
         abort(404, _("There is no plot '%(plot)s' of a model '%(name)s'.", plot=plot, name=name))
@@ -108,7 +108,7 @@ def plot(name: str, plot: str) -> ResponseReturnValue:
 
 @blueprint.app_template_filter()
 def figure(value: Figure | None) -> str:
-    """Write a figure with its interval."""
+    """Format a figure with its interval."""
     if value is None:
         return "\N{EN DASH}"
     said = decimal(value.value, 3)
@@ -120,7 +120,7 @@ def figure(value: Figure | None) -> str:
 
 @blueprint.app_template_filter()
 def share_of(value: Share) -> str:
-    """Write a share with its interval and the numbers behind it."""
+    """Format a share with its interval and the numbers behind it."""
     if not value.whole:
         return "\N{EN DASH}"
     low, high = (percent(end) for end in value.interval)
@@ -137,7 +137,7 @@ def share_of(value: Share) -> str:
 
 @blueprint.app_template_filter()
 def name_set(name: str) -> Markup:
-    """Write the name of a set of held-out images; one that only its folder knows is not translated."""
+    """Return the name of a set of held-out images; one that only its folder knows is not translated."""
     if name in SET_NAMES:
         return escape(translate(SET_NAMES[name]))
     return Markup('<bdi translate="no">{}</bdi>').format(name.capitalize())

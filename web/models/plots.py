@@ -1,4 +1,4 @@
-"""The plots that a model folder brings, as its training drew them."""
+"""The plots in a model folder, drawn at training."""
 
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,11 @@ PLOTS: Final = {
     "reliability": N_("Share of pneumonia by probability, of the validation images"),
     "training": N_("Loss and accuracy over the epochs of the training"),
 }
-"""What each shows; a folder may lack some."""
+"""What each plot shows; a folder may lack some."""
 
 
 def list_plots(folder: Path) -> dict[str, str]:
-    """Return the plots that a folder has, with what each shows."""
+    """Return a folder's plots, with what each shows."""
     return {name: said for name, said in PLOTS.items() if find_plot(folder, name) is not None}
 
 

@@ -1,4 +1,4 @@
-"""What thresholds would do: by held-out figures, by the probabilities of the last month, and by this site's reviews."""
+"""The effect of thresholds: by held-out figures, by the last month's probabilities, and by this site's reviews."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from web.models.figures import Called, HeldOut
 
 MONTH: Final = 30
 GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""As `pneumoscreen evaluate` shows them: fine at both ends, where screening thresholds lie."""
+"""As in `pneumoscreen evaluate`: fine at both ends, where screening thresholds lie."""
 USUAL_PREVALENCE: Final = 0.1
 DECIMALS: Final = 6
 """Of a threshold, 0 to 1; a model's own has four."""
@@ -35,7 +35,7 @@ NAMES: Final = {"threshold": N_("Threshold"), "prevalence": N_("Prevalence"), "f
 
 @dataclass(frozen=True)
 class Tried:
-    """What somebody wants to see: a threshold and a prevalence, 0 to 1."""
+    """A threshold and a prevalence to try, 0 to 1."""
 
     threshold: float | None = None
     prevalence: float = USUAL_PREVALENCE
@@ -44,7 +44,7 @@ class Tried:
 
     @classmethod
     def from_args(cls, args: Mapping[str, str], sets: Sequence[HeldOut]) -> Self:
-        """Read it from a query string, in numbers of 0 to 100; raise FilterError."""
+        """Parse it from a query string, in numbers from 0 to 100; raise FilterError."""
         names = [some.name for some in sets]
         figures = args.get("figures", "").strip() or None
         if figures is not None and figures not in names:
@@ -55,7 +55,7 @@ class Tried:
 
 
 def read_hundredth(name: str, args: Mapping[str, str]) -> float | None:
-    """Read a number of 0 to 100 as one of 0 to 1; None where none is given. Raises FilterError."""
+    """Parse a number from 0 to 100 as one from 0 to 1; None where none is given. Raises FilterError."""
     given = args.get(name, "").strip()
     if not given:
         return None
@@ -69,7 +69,7 @@ def read_hundredth(name: str, args: Mapping[str, str]) -> float | None:
 
 
 def of_100(value: float) -> str:
-    """Write a number from 0 to 1 as one from 0 to 100, with two decimals at most."""
+    """Format a number from 0 to 1 as one from 0 to 100, with at most two decimals."""
     shown = f"{round(value * 100, 2):g}"
     return decimal(float(shown), len(shown.partition(".")[2]))
 
@@ -82,13 +82,13 @@ class Row:
     is_own: bool
     is_tried: bool
     called: Called | None
-    """By the held-out images; None where that was not measured."""
+    """On the held-out images; None where that was not measured."""
     ppv: float | None
     npv: float | None
     flagged: Share
-    """Of the last month's images."""
+    """Among the last month's images."""
     here: AtThreshold
-    """By this site's reviews."""
+    """On this site's reviews."""
 
     @property
     def below(self) -> Share:
@@ -98,14 +98,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Rows by rising threshold, and what they rest on."""
+    """Rows by rising threshold, and the numbers behind them."""
 
     rows: Sequence[Row]
     reviewed: Reviewed
     images: int
     """With a probability of this model in the last month."""
     images_a_day: float
-    """With a result of any model, of the last month or of the days since the first one."""
+    """With a result of any model, in the last month or since the first image."""
 
     @property
     def own(self) -> Row:
@@ -114,7 +114,7 @@ class Thresholds:
 
     @property
     def tried(self) -> Row | None:
-        """Return the row of the threshold that somebody wants to see."""
+        """Return the row of the threshold to try."""
         return next((row for row in self.rows if row.is_tried), None)
 
     @property
@@ -126,9 +126,9 @@ class Thresholds:
 def try_thresholds(
     db: Session, spec: ModelSpec, used: Sequence[Model], held: HeldOut | None, tried: Tried
 ) -> Thresholds:
-    """Say what thresholds would do; nothing is predicted anew and nothing is changed.
+    """Compute the effect of thresholds; nothing is predicted again and nothing is changed.
 
-    To who reads blind, X-rays whose result is hidden are not counted.
+    For a blind reader, X-rays whose result is hidden are not counted.
     """
     wanted = sorted({*GRID, spec.threshold, *(() if tried.threshold is None else (tried.threshold,))})
     # Probabilities do not depend on the threshold, so those given under an earlier one count, too.

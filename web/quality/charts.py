@@ -1,6 +1,6 @@
-"""Charts drawn on the server: where each bar, line and point lies, in per cent of a frame that is as wide as its page.
+"""Charts drawn on the server: positions of bars, lines and points in per cent of a frame as wide as its page.
 
-Labels are text beside the drawing, so that they keep their size on a phone.
+Labels are text next to the drawing, so that they keep their size on a phone.
 """
 
 import math
@@ -20,12 +20,12 @@ from web.quality.figures import Beside, Figures
 from web.quality.tables import group, group_greys
 
 _GAP: Final = 0.2
-"""Between two bars, of the room of one."""
+"""Gap between two bars, as a share of a bar's room."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar from the ground up; all but `kind` in per cent."""
+    """A bar from the baseline up; all but `kind` in per cent."""
 
     kind: str
     x: str
@@ -56,14 +56,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing, what stands beside and below it, and its legend by kind."""
+    """One drawing, its axis labels, and its legend by kind."""
 
     said: str
-    """What it shows, for those who do not see it; the table below has the numbers."""
+    """Text alternative; the table below has the numbers."""
     heights: Sequence[str]
-    """At the side: the top, the middle and the ground."""
+    """Labels at the side: top, middle and baseline."""
     widths: Sequence[str]
-    """Below, from left to right."""
+    """Labels below, from left to right."""
     bars: Sequence[Bar] = ()
     lines: Sequence[Line] = ()
     points: Sequence[Point] = ()
@@ -71,7 +71,7 @@ class Chart:
 
 
 def draw_days(volume: Volume) -> Chart:
-    """Draw the images of each day: those with a label, and on them those without."""
+    """Draw the images of each day: those with a label, and stacked on them those without."""
     days = volume.days
     top = _round_up(max((day.images for day in days), default=0))
     bars: list[Bar] = []
@@ -107,7 +107,7 @@ def draw_flagged(volume: Volume) -> Chart:
 
 
 def draw_times(volume: Volume) -> Chart:
-    """Draw the median and the 95th percentile of the time to a result of each day."""
+    """Draw each day's median and 95th percentile of the time to a result."""
     typical = [typical_seconds(day) for day in volume.days]
     top = _round_up_seconds(max((late for _, late in typical if late is not None), default=0.0))
     points: list[Point] = []
@@ -126,7 +126,7 @@ def draw_times(volume: Volume) -> Chart:
 
 
 def draw_calibration(bins: Sequence[Bin]) -> Chart:
-    """Draw the share of pneumonia against suspicion; on the diagonal both are the same."""
+    """Draw the share of pneumonia against suspicion; on the diagonal both are equal."""
     lines = [Line("diagonal", share(0), share(1), share(1), share(0))]
     points = []
     for one in bins:
@@ -142,7 +142,7 @@ def draw_calibration(bins: Sequence[Bin]) -> Chart:
 
 
 def draw_suspicion(figures: Figures) -> Chart:
-    """Draw how suspicion is distributed beside how it was before."""
+    """Draw the distribution of suspicion beside that of the period before."""
     now, before = group(figures.suspicion), group(figures.suspicion_before)
     legend = {"second": _("Previous period"), "first": _("This period")}
     said = _("Share of X-rays by suspicion, in this period and in the one before")
@@ -150,14 +150,14 @@ def draw_suspicion(figures: Figures) -> Chart:
 
 
 def draw_brightness(beside: Beside) -> Chart:
-    """Draw how brightness is distributed beside how it was among the training images."""
+    """Draw the distribution of brightness beside that of the training images."""
     said = _("Share of X-rays by brightness, in this period and among the training images")
     # Translators: the beginning of an axis that goes on with 128 and 255.
     return _draw_exposure(beside, said, (_("Brightness 0"), count(128), count(255)))
 
 
 def draw_contrast(beside: Beside) -> Chart:
-    """Draw how contrast is distributed beside how it was among the training images."""
+    """Draw the distribution of contrast beside that of the training images."""
     said = _("Share of X-rays by contrast, in this period and among the training images")
     # Translators: the beginning of an axis that goes on with 128 and 255.
     return _draw_exposure(beside, said, (_("Contrast 0"), count(128), count(255)))
@@ -214,7 +214,7 @@ def _counts(top: float) -> tuple[str, str, str]:
 
 
 def _round_up(value: float) -> float:
-    """Return the next of 2, 4, 6, 8, 10, 20, 40 and so on: its half is whole."""
+    """Round up to the next of 2, 4, 6, 8, 10, 20, 40 and so on, half of which is whole."""
     size = 10 ** math.floor(math.log10(max(value, 1)))
     return float(next(step * size for step in (2, 4, 6, 8, 10, 20) if step * size >= value))
 

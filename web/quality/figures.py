@@ -18,50 +18,50 @@ from shared.tables import User
 from web.quality.selection import Selection
 
 CHANCE: Final = 0.01
-"""Below this p-value chance alone is not taken for the reason of a gap."""
+"""Below this p-value a gap is not attributed to chance alone."""
 LARGE_GAP: Final = 0.10
-"""From this distance on a gap is called drift: with thousands of images far smaller ones are not by chance either."""
+"""From this distance on, a gap counts as drift: with thousands of images far smaller ones are significant, too."""
 FEWEST: Final = 100
-"""X-rays that are held against training images: of fewer, chance alone makes gaps of 0.16 and more."""
+"""X-rays needed to compare with training images: with fewer, chance alone makes gaps of 0.16 and more."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """How one measure of exposure is distributed, and how it was among the training images."""
+    """The distribution of one measure of exposure, and that among the training images."""
 
     now: Mapping[int, int]
     training: Mapping[int, int]
-    """Empty where it is not known. Both are counts by grey level, 0 to 255."""
+    """Empty where it is unknown. Both are counts by grey level, 0 to 255."""
 
     @property
     def gap(self) -> Gap | None:
-        """Return the outcome of the test; None where one of them is too small to tell."""
+        """Return the outcome of the test; None where one of them is too small for it."""
         return compare_counts(self.training, self.now) if sum(self.now.values()) >= FEWEST else None
 
     @property
     def has_drifted(self) -> bool:
-        """Tell whether it is distributed otherwise than in training, by what chance does not make."""
+        """Tell whether the distribution differs from training by more than chance explains."""
         return _is_drift(self.gap)
 
 
 @dataclass(frozen=True)
 class ExposureDrift:
-    """The exposure of the X-rays that one model answered, beside that of its training images."""
+    """Exposure of the X-rays that one model answered, beside that of its training images."""
 
     found: Exposures
     others: int
-    """X-rays that other models, or other weights, answered."""
+    """X-rays answered by other models or other weights."""
     brightness: Beside
     contrast: Beside
 
     @property
     def is_training_known(self) -> bool:
-        """Tell whether there is something to hold them against."""
+        """Tell whether the exposure of the training images is known."""
         return bool(self.brightness.training)
 
     @property
     def can_tell(self) -> bool:
-        """Tell whether there is an outcome of the test."""
+        """Tell whether the test has an outcome."""
         return self.brightness.gap is not None
 
     @property
@@ -72,29 +72,29 @@ class ExposureDrift:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the page shows of one period and, for comparison, of the one before."""
+    """The figures of one period and, for comparison, of the one before."""
 
     volume: Volume
     suspicion: Counter[int]
     suspicion_before: Counter[int]
     others: int
-    """X-rays of the period that another model or calibration answered than most: their suspicion is not compared."""
+    """X-rays of the period answered by another model or calibration than most: their suspicion is not compared."""
     gap: Gap | None
     exposure: ExposureDrift | None
     """None where no X-ray has a result."""
     agreement: Agreement
     blind: Agreement
-    """Of readers who had seen neither the model's answer nor another's."""
+    """Of readers who had seen neither the model's answer nor another reader's."""
     reviewed: Reviewed
-    """Of the calibration that answered the most of them."""
+    """Of the calibration that answered most of them."""
     reviewed_others: int
-    """Reviewed X-rays that another model or calibration answered."""
+    """Reviewed X-rays answered by another model or calibration."""
     bins: list[Bin]
     reviews_cut: bool
 
     @property
     def has_drifted(self) -> bool:
-        """Tell whether suspicion is distributed otherwise than before, by what chance does not make."""
+        """Tell whether the distribution of suspicion differs from the period before by more than chance explains."""
         return _is_drift(self.gap)
 
 
@@ -103,9 +103,9 @@ def _is_drift(gap: Gap | None) -> bool:
 
 
 def count_figures(db: Session, selection: Selection, models_dir: Path, blind_for: User | None) -> Figures:
-    """Count everything that is asked for, but what is hidden from who reads blind.
+    """Count all figures of a selection, except what is hidden from `blind_for`, who reads blind.
 
-    `models_dir` says what models were trained on.
+    The exposure of training images is read from `models_dir`.
     """
     period, model = selection.period, selection.model
     answering, others = find_answering(db, period.span, model, blind_for=blind_for)

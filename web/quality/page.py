@@ -1,4 +1,4 @@
-"""The quality page: how much is screened, how fast, what is refused, and whether readers and the model agree."""
+"""The quality page: volume, speed, refusals, and whether readers and the model agree."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class QualityPage(PageContext):
     most_rows: int
     most_reviews: int
     reads_blind: bool
-    """X-rays whose result is hidden from who looks are not counted."""
+    """X-rays whose result is hidden from the viewer are not counted."""
 
 
 @blueprint.get("/quality")
@@ -97,7 +97,7 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/quality/<name>.csv")
 @requires(*REVIEWERS)
 def export(name: str) -> ResponseReturnValue:
-    """Send one of the tables as CSV; the export is on record."""
+    """Send one of the tables as CSV; the export is recorded in the audit trail."""
     if name not in TABLES:
         abort(404, _("There is no table '%(name)s'. There are: %(names)s.", name=name, names=", ".join(TABLES)))
     selection = Selection.from_args(request.args, current_zone())
@@ -113,13 +113,13 @@ def export(name: str) -> ResponseReturnValue:
 
 
 def _models(db: Session) -> list[str]:
-    """Name the models that have screened here, and the one that new jobs get."""
+    """Return the names of the models that have screened here, and of the default one."""
     known = db.scalars(select(Model.name).distinct())
     return sorted({*known, default_model(db, services().settings.model)})
 
 
 def _quick(selection: Selection) -> list[tuple[str, str, bool]]:
-    """Return the name and address of each usual length, ending on the same day, and whether it is the present one."""
+    """Return name and address of each preset length, ending on the same day, and whether it is the current one."""
     until = selection.period.until
     made = []
     for days in CHOICES:
@@ -155,7 +155,7 @@ def _draw(figures: Figures) -> dict[str, Chart]:
 
 @blueprint.app_template_filter()
 def time_taken(seconds: float | None) -> str:
-    """Write a measured time: tenths of a second below a minute."""
+    """Format a duration: in tenths of a second below a minute."""
     if seconds is None or seconds >= 60:
         return duration(seconds)
     return _("%(seconds)s s", seconds=decimal(seconds, 1))
@@ -173,13 +173,13 @@ _WRITERS: Final[dict[Kind, Callable[[Any], str]]] = {
 
 @blueprint.app_template_filter()
 def cell(value: Any, kind: Kind) -> str:
-    """Write a value of a table."""
+    """Format a value of a table."""
     return "\N{EN DASH}" if value is None else _WRITERS.get(kind, str)(value)
 
 
 @blueprint.app_template_filter()
 def with_interval(share: Share) -> str:
-    """Write a share with its 95 % interval."""
+    """Format a share with its 95 % interval."""
     if not share.whole:
         return "\N{EN DASH}"
     low, high = share.interval
@@ -188,7 +188,7 @@ def with_interval(share: Share) -> str:
 
 @blueprint.app_template_filter()
 def kappa(value: Kappa | None) -> str:
-    """Say kappa with its 95 % interval."""
+    """Format kappa with its 95 % interval."""
     if value is None:
         return _("Cohen's kappa is not defined.")
     shown = decimal(value.value, 2)
@@ -203,7 +203,7 @@ def kappa(value: Kappa | None) -> str:
 @blueprint.app_template_filter()
 def left_out(counts: Mapping[LeftOut, int]) -> str:
     """Say how many were left out and why."""
-    # Translators: what stands between the things of a list.
+    # Translators: what separates the items of a list.
     return _(", ").join(_say_left_out(reason, counts[reason]) for reason in LeftOut if counts.get(reason))
 
 
@@ -220,7 +220,7 @@ def _say_left_out(reason: LeftOut, images: int) -> str:
 
 @blueprint.app_template_global()
 def quality_words(figures: Figures) -> dict[str, Any]:
-    """Return the figures that sentences of the page hold."""
+    """Return the figures in the sentences of the page."""
     median, late = typical_seconds(figures.volume.total)
     return {
         "median": median,
@@ -235,7 +235,7 @@ def quality_words(figures: Figures) -> dict[str, Any]:
 
 @blueprint.app_template_global()
 def exposure_words(beside: Beside) -> dict[str, Any]:
-    """Return the figures that sentences on one measure of exposure hold."""
+    """Return the figures in the sentences on one measure of exposure."""
     return {
         **_gap_words(beside.gap),
         "training": count(sum(beside.training.values())),

@@ -1,4 +1,4 @@
-"""Which days and which model quality figures are about, as an address says it."""
+"""The days and the model that quality figures cover, as given in the address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from web.languages.text import N_, _, plural
 
 USUAL_DAYS: Final = 30
 CHOICES: Final = (7, USUAL_DAYS, 90)
-"""Lengths of one press each."""
+"""Preset lengths in days."""
 NAMES: Final = {"since": N_("First day"), "until": N_("Last day"), "model": N_("Model")}
 _LONGEST_NAME: Final = 64
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The days that figures are about, and the model where one is named."""
+    """The days that figures cover, and the model where one is named."""
 
     period: Period
     model: str | None = None
 
     @classmethod
     def from_args(cls, args: Mapping[str, str], zone: tzinfo) -> Self:
-        """Read what a query string asks for: the last USUAL_DAYS where it names no day; raise FilterError."""
+        """Parse a query string: the last USUAL_DAYS where it names no day; raise FilterError."""
         until = _day("until", args) or datetime.now(zone).date()
         try:
             since = _day("since", args) or until - timedelta(days=USUAL_DAYS - 1)
@@ -45,7 +45,7 @@ class Selection:
         return cls(Period(since, until, zone), model or None)
 
     def to_args(self) -> dict[str, Any]:
-        """Write it as the arguments of an address."""
+        """Return the arguments of its address."""
         days = {"since": self.period.since.isoformat(), "until": self.period.until.isoformat()}
         return {**days, "model": self.model} if self.model else days
 

@@ -31,7 +31,7 @@ READER_LABELS: Final = {Label.NORMAL: N_("Reader: no pneumonia"), Label.PNEUMONI
 
 
 class Kind(StrEnum):
-    """How the values of a column are written on the page."""
+    """How a column's values are formatted on the page."""
 
     DAY = "day"
     COUNT = "count"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A heading of the page, which is translated there, and the name in the CSV file."""
+    """A heading for the page, where it is translated, and the name in the CSV file."""
 
     heading: str
     name: str
@@ -53,7 +53,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values as they are, texts in English as the CSV file has them; None where there is none."""
+    """Rows of raw values, with texts in English as in the CSV file; None for a missing value."""
 
     title: str
     columns: Sequence[Column]
@@ -61,7 +61,7 @@ class Table:
 
 
 def days_table(figures: Figures) -> Table:
-    """List what each day brought."""
+    """List the counts of each day."""
     columns = (
         Column(N_("Day"), "day", Kind.DAY),
         Column(N_("X-rays"), "images", Kind.COUNT),
@@ -82,7 +82,7 @@ def days_table(figures: Figures) -> Table:
 
 
 def flagged_table(figures: Figures) -> Table:
-    """List the share that was flagged of each day."""
+    """List the flagged share of each day."""
     columns = (
         Column(N_("Day"), "day", Kind.DAY),
         Column(N_("With a result"), "labelled", Kind.COUNT),
@@ -94,7 +94,7 @@ def flagged_table(figures: Figures) -> Table:
 
 
 def times_table(figures: Figures) -> Table:
-    """List how long results took on each day."""
+    """List the time to a result of each day."""
     columns = (
         Column(N_("Day"), "day", Kind.DAY),
         Column(NC_("a number of X-rays", "Screened"), "screened", Kind.COUNT),
@@ -122,7 +122,7 @@ def refusals_table(figures: Figures) -> Table:
 
 
 def agreement_table(figures: Figures) -> Table:
-    """Set readers' labels against the model's."""
+    """Tabulate readers' labels against the model's."""
     columns = (
         Column(N_("Reader"), "reader", Kind.TEXT),
         *(Column(MODEL_LABELS[label], f"model_{label.lower()}", Kind.COUNT) for label in LABELS),
@@ -132,7 +132,7 @@ def agreement_table(figures: Figures) -> Table:
 
 
 def calibration_table(figures: Figures) -> Table:
-    """Set suspicion against the share of pneumonia, in ten bins."""
+    """Tabulate suspicion against the share of pneumonia, in ten bins."""
     columns = (
         Column(N_("Suspicion from"), "suspicion_from", Kind.SUSPICION),
         Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
@@ -149,7 +149,7 @@ def calibration_table(figures: Figures) -> Table:
 
 
 def suspicion_table(figures: Figures) -> Table:
-    """Set the suspicion of the period against that of the period before."""
+    """Tabulate the suspicion of the period against that of the period before."""
     columns = (
         Column(N_("Suspicion from"), "suspicion_from", Kind.SUSPICION),
         Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
@@ -164,7 +164,7 @@ def suspicion_table(figures: Figures) -> Table:
 
 
 def brightness_table(figures: Figures) -> Table:
-    """Set the brightness of the period against that of the training images."""
+    """Tabulate the brightness of the period against that of the training images."""
     columns = (
         Column(N_("Brightness from"), "brightness_from", Kind.COUNT),
         Column(N_("Brightness to"), "brightness_to", Kind.COUNT),
@@ -173,7 +173,7 @@ def brightness_table(figures: Figures) -> Table:
 
 
 def contrast_table(figures: Figures) -> Table:
-    """Set the contrast of the period against that of the training images."""
+    """Tabulate the contrast of the period against that of the training images."""
     columns = (
         Column(N_("Contrast from"), "contrast_from", Kind.COUNT),
         Column(N_("Contrast to"), "contrast_to", Kind.COUNT),
@@ -199,7 +199,7 @@ def _exposure_table(title: str, greys: Sequence[Column], beside: Beside | None) 
 
 
 def group_greys(counts: Mapping[int, int]) -> list[int]:
-    """Add counts by grey level up to GREY_GROUPS of equal width."""
+    """Sum counts by grey level into GREY_GROUPS of equal width."""
     groups = [0] * GREY_GROUPS
     for grey, images in counts.items():
         groups[grey * GREY_GROUPS // GREYS] += images
@@ -207,7 +207,7 @@ def group_greys(counts: Mapping[int, int]) -> list[int]:
 
 
 def group(counts: dict[int, int]) -> list[int]:
-    """Add counts by step up to GROUPS of equal width."""
+    """Sum counts by step into GROUPS of equal width."""
     groups = [0] * GROUPS
     for step, images in counts.items():
         groups[min(step * GROUPS // STEPS, GROUPS - 1)] += images
@@ -241,7 +241,7 @@ TABLES: Final[dict[str, Callable[[Figures], Table]]] = {
     "brightness": brightness_table,
     "contrast": contrast_table,
 }
-"""By the name in an address."""
+"""By their names in addresses."""
 
 
 def write_csv(table: Table) -> str:

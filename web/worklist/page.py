@@ -1,4 +1,4 @@
-"""The worklist: one row for each image, unread ones first, the most suspicious of them first."""
+"""The worklist: one row per image, unread ones first, the most suspicious of them first."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ QUICK: Final[dict[Reading | None, str]] = {
     Reading.MINE: N_("Mine"),
     Reading.OUTSIDE: N_("Outside intended use"),
 }
-"""The readings of one press each; the form has the others."""
+"""Quick filters by reading; the form has the other ones."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What a row says beside the image's own."""
+    """What a row shows besides the image itself."""
 
     other_jobs: int
     open_by: tuple[str, ...]
@@ -48,7 +48,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class WorklistPage(PageContext):
-    """One page of what is filtered."""
+    """One page of the filtered worklist."""
 
     template = "worklist/index.html"
     page: Page
@@ -98,7 +98,7 @@ def index() -> ResponseReturnValue:
 
 
 def _quick(values: dict[str, str]) -> list[tuple[str, str, bool]]:
-    """Return the name and address of each quick filter, and whether it is the present one; other filters stay."""
+    """Return name and address of each quick filter, and whether it is the current one; other filters are kept."""
     others = {name: value for name, value in values.items() if name != "review"}
     made = []
     for reading, name in QUICK.items():
@@ -108,7 +108,7 @@ def _quick(values: dict[str, str]) -> list[tuple[str, str, bool]]:
 
 
 def _chips(said: Mapping[str, str], values: dict[str, str]) -> list[tuple[str, str]]:
-    """Return each active filter but the reading in words, and the address of the list without it."""
+    """Return each active filter except the reading as text, and the address of the list without it."""
     return [
         (text, _to({other: values[other] for other in values if other != name}))
         for name, text in said.items()
@@ -125,7 +125,7 @@ def _to(values: dict[str, Any]) -> str:
 
 
 def _beside(db: Session, rows: Sequence[ScreeningSummary]) -> dict[uuid.UUID, Beside]:
-    """Say of each row in how many other jobs its image is, and who else has it open."""
+    """Return for each row how many other jobs have its image, and who else has it open."""
     images = [row.image_id for row in rows if row.image_id]
     jobs = func.count(Screening.job_id.distinct())
     query = select(Screening.image_id, jobs).where(Screening.image_id.in_(images)).group_by(Screening.image_id)

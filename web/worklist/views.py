@@ -1,4 +1,4 @@
-"""Filters of the worklist that an account keeps under a name."""
+"""Saved views: filters of the worklist that an account saves under a name."""
 
 import re
 import uuid
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
 def saved_views(db: Session, user: User) -> Sequence[SavedView]:
-    """Return the views of an account by name, 2 before 10."""
+    """Return an account's views by name, 2 before 10."""
     views = db.scalars(select(SavedView).where(SavedView.user_id == user.id)).all()
     return sorted(views, key=lambda view: natural_key(view.name))
 
@@ -34,7 +34,7 @@ def saved_views(db: Session, user: User) -> Sequence[SavedView]:
 @blueprint.post("")
 @requires(*REVIEWERS)
 def save() -> ResponseReturnValue:
-    """Keep the filters of an address under a name; the same name again takes the new ones."""
+    """Save the filters of an address under a name; an existing view of that name is overwritten."""
     name = request.form.get("name", "").strip()
     arguments = Filters.from_args(request.form, current_zone()).to_args()
     if not _NAME.fullmatch(name):
@@ -57,7 +57,7 @@ def save() -> ResponseReturnValue:
 @blueprint.post("/<uuid:view_id>/delete")
 @requires(*REVIEWERS)
 def delete(view_id: uuid.UUID) -> ResponseReturnValue:
-    """Remove a view."""
+    """Delete a view."""
     with services().database.write() as db:
         view = db.get(SavedView, view_id)
         if view is None or view.user_id != g.user.id:
