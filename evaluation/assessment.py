@@ -1,4 +1,4 @@
-"""All figures of a model on labelled images, from their probabilities: what the JSON holds and the report shows."""
+"""All figures of a model on labelled images, from its probabilities: the content of the JSON and of the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ FIGURES: Final = (
 
 @dataclass(frozen=True)
 class Assessment:
-    """A model's answers on labelled images, and the figures that follow from them."""
+    """A model's answers on labelled images, and the figures derived from them."""
 
     spec: ModelSpec
     images: LabelledImages
     p_pneumonia: np.ndarray
     """Calibrated, float64 (images,), 0 to 1."""
     figures: dict[str, Any]
-    """As JSON holds them."""
+    """As in the JSON."""
 
 
 def assess(
@@ -46,10 +46,10 @@ def assess(
     backend: str,
     prevalences: Sequence[float] = (),
 ) -> Assessment:
-    """Measure calibrated answers, float (images,), against the images' labels; intervals are drawn by patient.
+    """Measure calibrated answers, float (images,), against the images' labels; intervals are bootstrapped by patient.
 
     `folder` and `backend` say where the images are and what computed the answers. `prevalences`, each strictly between
-    0 and 1, are what the predictive values are stated at; none means that of the images.
+    0 and 1, are those of the predictive values; none means that of the images.
     """
     truth, called = images.truth, p_pneumonia >= spec.threshold
     thresholds, steps = every_threshold(p_pneumonia, spec.threshold)
@@ -76,14 +76,14 @@ def assess(
 
 
 def interval_unit(images: LabelledImages) -> str:
-    """Say what the bootstrap draws: patients where they are known, else images."""
+    """Name the unit that the bootstrap resamples: patients where they are known, else images."""
     if images.named == len(images.names):
         return "patient"
     return f"patient where the {images.patient_source} tells it, else image" if images.named else "image"
 
 
 def measure_causes(images: LabelledImages, called: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return images, recall and its 95 % interval of each cause that file names tell; `called` is bool (images,)."""
+    """Return images, recall and its 95 % interval for each cause named in file names; `called` is bool (images,)."""
     causes = np.array([str(cause or "") for cause in images.causes])
     return {
         str(cause): _recall(called[causes == cause], [images.groups[i] for i in np.flatnonzero(causes == cause)])

@@ -1,4 +1,4 @@
-"""A model's calibration fitted anew on a site's own labelled images; the weights stay as they are."""
+"""Recalibrate a model on a site's own labelled images; the weights stay as they are."""
 
 import os
 import tempfile
@@ -20,11 +20,11 @@ from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
 
 FEWEST_IMAGES: Final = 30
-"""Of each class. With fewer, one image moves the sensitivity by more than three points."""
+"""Of each class. With fewer, one image changes the sensitivity by more than three points."""
 TEMPERATURES: Final = (0.2, 10.0)
 BIASES: Final = (-8.0, 8.0)
 _STARTS: Final = 17
-"""Of each, the best of which the fit is searched from."""
+"""Grid values of each parameter; the fit starts from the best of them."""
 _WAYS: Final = ("L-BFGS-B", "Nelder-Mead")
 """The first may stop early where the loss is flat, the second at a bound."""
 
@@ -52,17 +52,17 @@ def check_contents(images: LabelledImages) -> None:
 
 
 def first_of_each(digests: Sequence[str]) -> np.ndarray:
-    """Return the place of each image's first copy, rising, int (distinct images,); `digests` name their contents."""
+    """Return the index of each image's first copy, ascending, int (distinct images,); `digests` identify images."""
     return np.sort(np.unique(np.asarray(digests), return_index=True)[1])
 
 
 def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Return the temperature and bias with the least log loss of p_pneumonia, to four decimals.
+    """Return the temperature and bias that minimise the log loss of p_pneumonia, to four decimals.
 
     `logits` is (images, classes), `truth` bool (images,), True for pneumonia: a site knows the label, not the cause.
-    The targets are drawn in from 0 and 1 by their number, as Platt 1999 does, so that images which the model separates
-    perfectly do not make it perfectly sure. Of the default model's 523 held-out images, fitted on four fifths and
-    measured on the last, a bias lowers the log loss from 0.091 to 0.074 and the calibration error from 0.036 to 0.016.
+    Targets are moved in from 0 and 1 depending on their number, as in Platt 1999, so that perfectly separated images do
+    not make the model perfectly sure. On the default model's 523 held-out images, fitted on four fifths and measured on
+    the last, a bias lowers the log loss from 0.091 to 0.074 and the calibration error from 0.036 to 0.016.
     """
     sick, healthy = int(truth.sum()), int((~truth).sum())
     targets = np.where(truth, (sick + 1) / (sick + 2), 1 / (healthy + 2))
@@ -72,7 +72,7 @@ def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndar
         p = tried.p_pneumonia(tried.calibrate(logits)).clip(1e-12, 1 - 1e-12)
         return -float((targets * np.log(p) + (1 - targets) * np.log1p(-p)).mean())
 
-    # From the best point of a grid: a model that is far off has a second, worse minimum at the highest temperature.
+    # From the best point of a grid: a badly calibrated model has a second, worse minimum at the highest temperature.
     temperatures = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     bounds = (temperatures, BIASES)
     points = product(*(np.linspace(low, high, _STARTS).tolist() for low, high in bounds))
@@ -82,9 +82,9 @@ def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndar
 
 
 def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitivity: float, folder: str) -> ModelSpec:
-    """Return the spec with temperature, bias and threshold of these images, the former calibration kept.
+    """Return the spec with temperature, bias and threshold fitted to these images; the former calibration is kept.
 
-    `folder` names the images. Raises DataUnusable where they are too few, or the model ranks them the wrong way round.
+    `folder` names the images. Raises DataUnusable where they are too few, or the model ranks them in reverse.
     """
     check_images(truth)
     auc = float(roc_auc_score(truth, spec.p_pneumonia(spec.calibrate(logits))))
@@ -111,7 +111,7 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
 
 
 def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
-    """Return the spec with the threshold that flags `share`, 0 to 1, of unlabelled images; probabilities stay.
+    """Return the spec with the threshold that flags `share`, 0 to 1, of unlabelled images; probabilities do not change.
 
     `p_pneumonia` is float (images,), `folder` names the images. The former calibration is kept.
     """
@@ -130,7 +130,7 @@ def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: s
 
 
 def undo(spec: ModelSpec) -> ModelSpec:
-    """Return the spec with the calibration before the one in force.
+    """Return the spec with the calibration before the current one.
 
     Raises DataUnusable where there is none.
     """
@@ -140,12 +140,12 @@ def undo(spec: ModelSpec) -> ModelSpec:
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:
-    """Write a model folder's spec, as `write_whole` does."""
+    """Write a model folder's spec atomically."""
     write_whole(folder / SPEC_FILE, spec.model_dump_json(indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: whoever reads meanwhile gets the old one or the new one, whole; raise OSError."""
+    """Write a file atomically: readers get the complete old or new one; raise OSError."""
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
     ) as file:

@@ -1,4 +1,4 @@
-"""The model card: what a reader of the figures must know, written from the figures themselves."""
+"""The model card: what readers must know about the figures, generated from the figures themselves."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ own before you rely on the label."""
 
 @dataclass(frozen=True)
 class Planned:
-    """What the recipe of a model asks for; the training may have been given less."""
+    """The numbers of a model's recipe; the training may have used less."""
 
     recipe: str
     """Its name for `pneumoscreen train`."""
@@ -80,7 +80,7 @@ def card(spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> str:
 
 
 def _expected(figures: dict[str, Any]) -> str:
-    """Set the estimates side by side, the worst of which is the one to go by, above what was measured apart."""
+    """Tabulate the estimates side by side, the worst being the one to expect, above what was measured separately."""
     estimates, apart = figures.get("estimates", {}), figures.get("measured_apart")
     rows = [
         f"| {name} | {sum(row['images'].values())} | " + " | ".join(_with_span(row, key) for _, key in _ROWS) + " |"
@@ -152,7 +152,7 @@ def _raw(recipe: dict[str, Any]) -> str:
 
 
 def _policy(recipe: dict[str, Any]) -> str:
-    """Say where layers learned in a lower precision; the figures are of float32."""
+    """Say where layers were trained in a lower precision; the figures are of float32."""
     return (
         "Layers learned in bfloat16, on weights of float32.\n"
         if recipe.get("dtype_policy", "float32") != "float32"
@@ -168,7 +168,7 @@ def _teachers(recipe: dict[str, Any]) -> str:
 
 
 def _budget(recipe: dict[str, Any], planned: Planned, trained: int) -> str:
-    """Say where this training was given less than its recipe asks for."""
+    """Say where this training used less than its recipe asks for."""
     short = []
     if planned.input_size != recipe["input_size"]:
         short.append(f"images of {recipe['input_size']} pixels where the recipe has {planned.input_size}")

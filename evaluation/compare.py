@@ -1,4 +1,4 @@
-"""Several models on the same images: each one's figures, and whether the differences may be chance."""
+"""Compare several models on the same images: their figures, and whether differences may be due to chance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 
 
 class Answered(NamedTuple):
-    """What one model says of every image."""
+    """One model's answers for all images."""
 
     p_pneumonia: np.ndarray
     """Calibrated, float64 (images,), 0 to 1."""
@@ -24,8 +24,8 @@ def compare_models(
 ) -> dict[str, dict[str, Any]]:
     """Return each model's FIGURES, their 95 % intervals and its McNemar test against `default`, by name.
 
-    `truth` is bool (images,), True for pneumonia. Intervals are drawn by `groups` with one seed, so that every model is
-    measured on the same resamples. The test is None for the default itself and where the default is not there.
+    `truth` is bool (images,), True for pneumonia. Intervals are bootstrapped by `groups` with one seed, so that every
+    model is measured on the same resamples. The test is None for the default itself and where the default is absent.
     """
     right = {name: (found.p_pneumonia >= found.threshold) == truth for name, found in answered.items()}
     return {

@@ -1,4 +1,4 @@
-"""What folders and file names of the data set say: class, patient and cause, groups of one patient, the test split.
+"""Parse folders and file names of the data set: class, patient and cause; group by patient, guard the test split.
 
 The folder is that of Kermany et al. 2018 (doi 10.17632/rscbjbr9sj.2, CC BY 4.0): `NORMAL` and `PNEUMONIA`, with the
 patient and the cause in the file name.
@@ -21,12 +21,12 @@ _CAUSES = {"bacteria": ImageClass.BACTERIAL, "virus": ImageClass.VIRAL}
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image of the data set, by its file."""
+    """One image of the data set, described by its file."""
 
     path: Path
     image_class: ImageClass
     patient: str
-    """As the file name has it: `person12`, `IM-0115` or `NORMAL2-IM-0383`."""
+    """As in the file name: `person12`, `IM-0115` or `NORMAL2-IM-0383`."""
     series: str
     """`IM` or `NORMAL2-IM` for normal images, `bacteria` or `virus` for pneumonia."""
 
@@ -34,7 +34,7 @@ class ImageFile:
 def name_image(path: Path) -> ImageFile:
     """Read an image's class, patient and series from its folder and file name.
 
-    Raises DataUnusable where the folder or the name is none of the data set's.
+    Raises DataUnusable where folder or name do not follow the data set's scheme.
     """
     folder = path.parent.name.upper()
     if folder == Label.NORMAL and (match := _NORMAL_NAME.match(path.name)):
@@ -60,10 +60,10 @@ def refuse_test_split(folder: Path) -> None:
 def group_images(
     images: Sequence[ImageFile], digests: Sequence[str], pairs: Iterable[tuple[int, int]] = ()
 ) -> list[str]:
-    """Join images of one patient, of one content and of `pairs` into groups; return each image's group name.
+    """Group images of one patient, of one content and of `pairs`; return each image's group name.
 
-    IM-0500 and NORMAL2-IM-0500 count as one patient: nothing says that they are, joining them costs nothing. A group is
-    named after the first patient in it by name.
+    IM-0500 and NORMAL2-IM-0500 count as one patient: nothing proves that they are, but grouping them costs nothing. A
+    group is named after its first patient by name.
     """
     parent: dict[str, str] = {}
 

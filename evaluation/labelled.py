@@ -1,4 +1,4 @@
-"""The images of an evaluation folder: class subfolders in, pixels, labels, patients and causes out."""
+"""Read the images of an evaluation folder: from class subfolders to pixels, labels, patients and causes."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from shared.models.spec import ImageClass, Label, ModelSpec
 from shared.refusals import explain
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many of it are done and how many there are."""
+"""Called with the name of the step, how many items are done and how many there are."""
 Read = Callable[[], bytes]
-"""Reads an image's file; raises ImageRejected or OSError where that cannot be."""
+"""Reads an image's file; raises ImageRejected or OSError where it cannot be read."""
 
 
 _NAME_DIGITS = 16
@@ -25,7 +25,7 @@ _NAME_DIGITS = 16
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The labelled images that a model labels."""
+    """The labelled images that a model can read."""
 
     pixels: np.ndarray
     """uint8 (images, size, size, 1)."""
@@ -33,23 +33,23 @@ class LabelledImages:
     """bool (images,), True for PNEUMONIA."""
     names: tuple[str, ...]
     refused: dict[str, str]
-    """Why each file that was left out gets no label, by its name: it cannot be read, or the model is not for it."""
+    """Why each file left out gets no label, by its name: it is unreadable, or the model is not made for it."""
     groups: tuple[str, ...]
-    """Images of one patient, where it is known whose they are, and of one content share a group."""
+    """Images of one patient, where known, and images of one content share a group."""
     causes: tuple[ImageClass | None, ...]
-    """The cause of a pneumonia, where the file name says it."""
+    """The cause of a pneumonia, where the file name gives it."""
     named: int
-    """Of how many images it is known whose they are."""
+    """Number of images whose patient is known."""
     digests: tuple[str, ...]
     """The sha256 of each file: copies of an image share it."""
     patient_source: str = "file name"
-    """What tells whose an image is."""
+    """What identifies an image's patient."""
 
 
 def class_folders(folder: Path) -> dict[Label, Path]:
-    """Find the NORMAL and PNEUMONIA folders in `folder`, in whatever case they are written.
+    """Find the NORMAL and PNEUMONIA folders in `folder`, in upper or lower case.
 
-    Raises DataUnusable where the folder cannot be read, or one of the two is missing or there twice.
+    Raises DataUnusable where the folder cannot be read, or one of the two is missing or exists twice.
     """
     try:
         if not folder.is_dir():
@@ -71,9 +71,9 @@ def class_folders(folder: Path) -> dict[Label, Path]:
 
 
 def read_images(folder: Path, spec: ModelSpec, progress: Progress | None = None) -> LabelledImages:
-    """Read every file under the two class folders; files that are no images are named and left out.
+    """Read every file under the two class folders; files that are no images are listed and left out.
 
-    Memory: the pixels at input size, once; an image's file is let go when it is decoded.
+    Memory: the pixels at input size, once; an image's file is released when it is decoded.
     Raises DataUnusable where a class has no readable image.
     """
     places = class_folders(folder)
@@ -90,26 +90,26 @@ def read_images(folder: Path, spec: ModelSpec, progress: Progress | None = None)
 
 @dataclass(frozen=True)
 class ReviewedImage:
-    """An image whose label readers have named."""
+    """An image whose label readers have given."""
 
     sha256: str
     label: Label
     read: Read
     patient: str | None = None
-    """A pseudonym of whose it is; None where that is not known."""
+    """The patient's pseudonym; None where the patient is unknown."""
 
 
 def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Progress | None = None) -> LabelledImages:
-    """Read images by the label that readers have named; those that cannot be read are named and left out.
+    """Read images with the labels that readers gave; unreadable ones are listed and left out.
 
-    Each is called by the start of its sha256: a file name may name a patient. Raises DataUnusable where a class has no
-    readable image.
+    Each is named by the first digits of its sha256: a file name may name a patient. Raises DataUnusable where a class
+    has no readable image.
     """
     reading = _Reading(spec, len(images), progress)
     for image in images:
         name = image.sha256[:_NAME_DIGITS]
         image_class = ImageClass.NORMAL if image.label is Label.NORMAL else ImageClass.PNEUMONIA
-        # Not under the pseudonym as it is: `group_images` reads names of the data set into patients.
+        # Not the bare pseudonym: `group_images` parses names of the data set as patients.
         patient = image.sha256 if image.patient is None else f"patient {image.patient}"
         reading.add(name, ImageFile(Path(name), image_class, patient, series=image.patient or ""), image.read)
     found = replace(reading.finish(), patient_source="DICOM header")
@@ -126,7 +126,7 @@ def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Pr
 
 @dataclass
 class _Reading:
-    """Images as they are read, one after the other."""
+    """Images being read one after the other."""
 
     spec: ModelSpec
     total: int
@@ -173,7 +173,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _identify(path: Path, label: Label) -> ImageFile:
-    """Read patient and cause from a file name; a name that tells neither stands for a patient of its own."""
+    """Read patient and cause from a file name; a name without them counts as a patient of its own."""
     try:
         return name_image(path)
     except DataUnusable:

@@ -1,4 +1,4 @@
-"""HTML of a page that stands alone: every text escaped, every image inside the page."""
+"""HTML of a self-contained page: every text escaped, every image embedded."""
 
 import base64
 import html
@@ -12,7 +12,7 @@ JPEG_QUALITY = 85
 
 
 def text(words: object) -> str:
-    """Escape words for HTML; what is not printable (control signs, undecodable bytes of a name) becomes U+FFFD."""
+    """Escape text for HTML; unprintable characters (control characters, undecodable bytes of a name) become U+FFFD."""
     return html.escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(words)))
 
 
@@ -41,7 +41,7 @@ def paragraph(words: object, kind: str = "") -> str:
 def table(
     headings: Sequence[str], rows: Iterable[Sequence[object]], *, marked: int | None = None, kind: str = ""
 ) -> str:
-    """Return a table whose first column names the row; the row at place `marked` stands out."""
+    """Return a table whose first column names the row; the row at index `marked` is highlighted."""
     head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
     body = "\n".join(_row(row, is_marked=place == marked) for place, row in enumerate(rows))
     return (
@@ -57,12 +57,12 @@ def _row(cells: Sequence[object], *, is_marked: bool) -> str:
 
 
 def terms(rows: Iterable[tuple[str, object]]) -> str:
-    """Return a list of terms and what they are."""
+    """Return a list of terms and their values."""
     return "<dl>" + "".join(f"<div><dt>{text(term)}</dt><dd>{text(words)}</dd></div>" for term, words in rows) + "</dl>"
 
 
 def plot(light: bytes, dark: bytes, described: str, caption: str, *, is_wide: bool = False) -> str:
-    """Return an SVG plot that follows the reader's light or dark screen and prints light."""
+    """Return an SVG plot that follows the reader's light or dark mode and prints light."""
     return (
         f'<figure class="plot{" wide" if is_wide else ""}"><picture>'
         f'<source media="screen and (prefers-color-scheme: dark)" srcset="{data_uri(dark, "image/svg+xml")}">'

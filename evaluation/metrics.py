@@ -13,7 +13,7 @@ CALIBRATION_BINS: Final = 10
 LEAST_THRESHOLD: Final = 1e-4
 MOST_THRESHOLD: Final = 0.9999
 _Z_SQUARED: Final = 1.959963984540054**2
-"""Of the two-sided 95 % of the normal distribution."""
+"""z² of the two-sided 95 % of the normal distribution."""
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
@@ -33,10 +33,10 @@ def _negative_log_likelihood(logits: np.ndarray, classes: np.ndarray) -> float:
 
 
 def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensitivity: float) -> float:
-    """Return the threshold, to four decimals, that calls no more images than a sensitivity of `sensitivity` asks for.
+    """Return the highest threshold, to four decimals, that reaches a sensitivity of `sensitivity`.
 
-    `truth` is bool (images,), True for pneumonia. It lies halfway between the last image that has to be found and the
-    next one below, so that the rounding of another processor does not decide about either, and is rounded down.
+    `truth` is bool (images,), True for pneumonia. The threshold lies halfway between the last image that has to be
+    found and the next one below, so that rounding on another processor changes neither, and is rounded down.
     Raises DataUnusable where that image lies below LEAST_THRESHOLD.
     """
     sick = np.sort(p_pneumonia[truth])
@@ -45,10 +45,10 @@ def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensit
 
 
 def threshold_for_share(p_pneumonia: np.ndarray, share: float) -> float:
-    """Return the highest threshold, to four decimals, that calls at least `share` of the images, 0 to 1.
+    """Return the highest threshold, to four decimals, that flags at least `share` of the images, 0 to 1.
 
-    It lies halfway between the last image that is called and the next one below, rounded down. Raises DataUnusable
-    where that image lies below LEAST_THRESHOLD.
+    It lies halfway between the last flagged image and the next one below, rounded down. Raises DataUnusable where that
+    image lies below LEAST_THRESHOLD.
     """
     ordered = np.sort(p_pneumonia)
     last = ordered[len(ordered) - max(1, int(np.ceil(share * len(ordered) - 1e-9)))]
@@ -77,7 +77,7 @@ def _bins(p_pneumonia: np.ndarray) -> np.ndarray:
 
 
 def reliability(truth: np.ndarray, p_pneumonia: np.ndarray) -> list[dict[str, Any]]:
-    """Return the bins of `calibration_error` that hold images: bounds, images, mean probability and share of pneumonia.
+    """Return the non-empty bins of `calibration_error`: bounds, images, mean probability and share of pneumonia.
 
     `truth` is bool (images,), `p_pneumonia` float (images,), 0 to 1.
     """
@@ -119,7 +119,7 @@ def bootstrap(
 ) -> dict[str, list[float]]:
     """Return the 95 % percentile interval of each of `figures` over RESAMPLES draws of whole groups.
 
-    `figures` gets the drawn places in `groups`, int (drawn,); where it returns None the draw is made again.
+    `figures` gets the drawn indices of `groups`, int (drawn,); where it returns None the draw is repeated.
     """
     rows = _rows_by_group(groups)
     rng = np.random.default_rng(seed)
@@ -148,8 +148,8 @@ def intervals(
 ) -> dict[str, list[float]]:
     """Return a 95 % bootstrap interval for each figure of `measure`.
 
-    Whole `groups` are drawn where given (images of one patient are not independent), else single images. Draws that
-    hold one class only are drawn again. A share of all or none has the interval of `share_interval`.
+    Whole `groups` are drawn where given (images of one patient are not independent), else single images. Draws of one
+    class only are repeated. A share of all or none has the interval of `share_interval`.
     """
     whose = [str(i) for i in range(len(truth))] if groups is None else groups
 
@@ -168,15 +168,15 @@ def intervals(
 def share_interval(right: np.ndarray, groups: Sequence[str]) -> list[float]:
     """Return the 95 % interval, 0 to 1, of the share of `right`, bool (images,), over draws of whole `groups`.
 
-    Where all or none are right every draw is alike, which says nothing of chance: then it is Wilson's (1927) of as many
-    answers as there are groups.
+    Where all or none are right every draw is the same and shows no variation: then it is Wilson's interval (1927) of as
+    many answers as there are groups.
     """
     exact = _all_or_none(right, groups)
     return exact or bootstrap(lambda drawn: {"share": float(right[drawn].mean())}, groups)["share"]
 
 
 def _all_or_none(right: np.ndarray, groups: Sequence[str] | np.ndarray) -> list[float] | None:
-    """Return Wilson's interval where all or none are right; None elsewhere, and of nothing."""
+    """Return Wilson's interval where all or none are right; None otherwise, and for no images."""
     if not len(right) or 0 < right.sum() < len(right):
         return None
     width = _Z_SQUARED / (len(np.unique(groups)) + _Z_SQUARED)
@@ -203,7 +203,7 @@ def report(
 
 
 def rounded(figures: dict[str, Any], digits: int = 4) -> dict[str, Any]:
-    """Round every float in a flat table of numbers and lists of numbers."""
+    """Round every float in a flat dict of numbers and lists of numbers."""
     return {
         key: [round(float(number), digits) for number in value]
         if isinstance(value, list)

@@ -1,7 +1,7 @@
-"""What every threshold would do: the table that WHO's toolkit for calibrating computer-aided detection asks for.
+"""Operating points of every threshold: the table of WHO's toolkit for calibrating computer-aided detection.
 
 WHO and TDR 2021, "Determining the local calibration of computer-assisted detection (CAD) thresholds and other
-parameters": for each threshold the four counts, sensitivity, specificity, predictive values and what each case costs.
+parameters": for each threshold the four counts, sensitivity, specificity, predictive values and the cost per case.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from typing import Any, Final
 import numpy as np
 
 MOST_THRESHOLDS: Final = 200
-"""Above this many distinct probabilities the table goes in steps of 0.01."""
+"""Above this many distinct probabilities the table uses steps of 0.01."""
 GRID: Final = tuple(step / 100 for step in range(1, 100))
 SHORT_GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""For people: fine at both tails, where screening thresholds lie."""
+"""For people: fine at both ends, where screening thresholds lie."""
 
 
 def every_threshold(p_pneumonia: np.ndarray, own: float) -> tuple[list[float], str]:
-    """Return the thresholds of the whole table, rising and with the model's `own`, and how they were chosen.
+    """Return all thresholds of the table, ascending and with the model's `own`, and how they were chosen.
 
-    They are the distinct values of `p_pneumonia`, float (images,): between two of them no count changes. Where these
-    are more than MOST_THRESHOLDS, they are the steps of 0.01.
+    They are the distinct values of `p_pneumonia`, float (images,): between two of them no count changes. Above
+    MOST_THRESHOLDS values, they are steps of 0.01.
     """
     distinct = np.unique(p_pneumonia)
     if len(distinct) <= MOST_THRESHOLDS:
@@ -29,7 +29,7 @@ def every_threshold(p_pneumonia: np.ndarray, own: float) -> tuple[list[float], s
 
 
 def short_thresholds(own: float) -> list[float]:
-    """Return the thresholds of SHORT_GRID with the model's `own`, rising."""
+    """Return the thresholds of SHORT_GRID with the model's `own`, ascending."""
     return sorted({*SHORT_GRID, own})
 
 

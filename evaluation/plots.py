@@ -1,4 +1,4 @@
-"""The plots of an evaluation and of a training: each a figure that needs no display, drawn light or dark."""
+"""The plots of evaluation and training, drawn without a display, light or dark."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ mpl.use("Agg")
 Theme = Any
 """Settings of matplotlib by name; its releases disagree on the type of a name."""
 
-# Blue and orange of Okabe and Ito 2008 ("Color Universal Design"), which no common colour blindness confuses; C0 is
-# NORMAL and the held-out images, C1 PNEUMONIA and the training images, C2 the reference lines.
+# Blue and orange of Okabe and Ito 2008 ("Color Universal Design"), safe for common colour blindness; C0 is NORMAL and
+# the held-out images, C1 PNEUMONIA and the training images, C2 the reference lines.
 _BOTH: Final[dict[str, Any]] = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -62,13 +62,13 @@ DARK: Final = _theme("#172027", "#e3eaf0", "#2d3a44", ("#56b4e9", "#e69f00", "#9
 WIDE: Final = (7.2, 3.2)
 SQUARE: Final = (4.6, 4.4)
 TAILS: Final = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Ticks of a scale by log odds, on which 0.001 and 0.999 are as far from 0.5 as each other."""
+"""Ticks of a log-odds scale, on which 0.001 and 0.999 are equally far from 0.5."""
 
 Draw = Callable[[], Figure]
 
 
 def render(draw: Draw, theme: Theme = LIGHT, form: str = "svg") -> bytes:
-    """Draw a figure in a theme and return it as `form`, `svg` or `png`, the same bytes for the same figure."""
+    """Draw a figure in a theme and return it as `form`, `svg` or `png`; the same figure gives the same bytes."""
     without = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[form]
     with mpl.rc_context(theme):
         out = io.BytesIO()
@@ -106,7 +106,7 @@ def _panel(size: tuple[float, float], title: str, x: str, y: str) -> tuple[Figur
 
 
 def draw_training(journal: Sequence[dict[str, float]]) -> Figure:
-    """Draw loss and accuracy by epoch, as far as the journal's rows hold them, and where a new phase begins."""
+    """Draw loss and accuracy by epoch, as far as the journal has them, and where each new phase begins."""
     figure = Figure(figsize=WIDE)
     epochs = [row.get("epoch", place + 1) for place, row in enumerate(journal)]
     phases = [row.get("phase") for row in journal]
@@ -126,7 +126,7 @@ def draw_training(journal: Sequence[dict[str, float]]) -> Figure:
 
 
 def _curves(quantity: str, journal: Sequence[dict[str, float]]) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Name the key of each curve; the first journals measured `accuracy` on the held-out images and had no `val_`."""
+    """Return the key and name of each curve; early journals have held-out `accuracy` and no `val_` keys."""
     own = f"val_{quantity}"
     if quantity == "accuracy" and not any(own in row for row in journal):
         return ("training images", ""), ("held-out images", quantity)
@@ -148,7 +148,7 @@ def draw_confusion(confusion: dict[str, int]) -> Figure:
         fmt="",
         cmap=mpl.rcParams["image.cmap"],
         vmin=0,
-        vmax=1.25,  # keeps the darkest shade of the map, and the brightest, out of a large area
+        vmax=1.25,  # keeps the darkest and brightest shades of the colour map out of a large area
         square=True,
         cbar=False,
         linewidths=2,
@@ -172,7 +172,7 @@ def draw_roc(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, auc: 
         SQUARE, f"ROC curve, AUC {auc:.4f}", "False alarms: 1 - specificity", "Pneumonia found: sensitivity"
     )
     axes.plot([0, 1], [0, 1], color="C2", linestyle="--", linewidth=1, label="chance")
-    # The corner is where a screening model works, and where the whole curve shows nothing.
+    # The corner is where a screening model works, and too small to see in the whole curve.
     corner = axes.inset_axes((0.36, 0.2, 0.6, 0.56), xlim=(-0.005, 0.25), ylim=(0.75, 1.005))
     corner.tick_params(labelsize=8)
     for place in (axes, corner):
@@ -185,7 +185,7 @@ def draw_roc(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, auc: 
 
 
 def draw_precision_recall(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, pr_auc: float) -> Figure:
-    """Draw precision against recall with the model's own operating point and the share of pneumonia as the floor."""
+    """Draw precision against recall with the model's own operating point and the share of pneumonia as baseline."""
     precision, recall, _ = precision_recall_curve(truth, p_pneumonia, drop_intermediate=True)
     called = p_pneumonia >= threshold
     figure, axes = _panel(SQUARE, f"Precision and recall, PR-AUC {pr_auc:.4f}", "Recall", "Precision")
@@ -224,7 +224,7 @@ def draw_reliability(truth: np.ndarray, p_pneumonia: np.ndarray, ece: float) -> 
 
 
 def draw_scores(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> Figure:
-    """Draw how many images of each class got which probability, by log odds, so that both tails can be read."""
+    """Draw a histogram of each class's probabilities by log odds, so that both tails can be read."""
     odds = _log_odds(np.clip(p_pneumonia, TAILS[0], TAILS[-1]))
     tails = _log_odds(np.array(TAILS)).tolist()
     edges = np.linspace(tails[0], tails[-1], 41)

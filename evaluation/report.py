@@ -1,4 +1,4 @@
-"""One HTML page about a model on labelled images, for people: it opens offline, prints, and needs no script."""
+"""The HTML report of a model on labelled images: one page that opens offline, prints, and needs no script."""
 
 import json
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from evaluation.markup import paragraph, section, text
 from shared.errors import ModelUnavailable
 
 POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""No script and nothing from outside, whatever a file name may hold (W3C Content Security Policy Level 3)."""
+"""No script and nothing external, whatever a file name may hold (W3C Content Security Policy Level 3)."""
 STYLE: Final = Path(__file__).with_name("report.css")
 
 
 def read_training(model: Path) -> list[dict[str, float]]:
-    """Read the journal in a model folder's metrics.json, the numbers of each epoch; empty where there is none.
+    """Read the training journal from a model folder's metrics.json, one row per epoch; empty where there is none.
 
     Raises ModelUnavailable where the file is damaged.
     """
@@ -31,7 +31,7 @@ def read_training(model: Path) -> list[dict[str, float]]:
 
 
 def report_page(assessment: Assessment, journal: Sequence[dict[str, float]] = ()) -> str:
-    """Return the page as HTML with every image inside."""
+    """Return the page as HTML with every image embedded."""
     figures = assessment.figures
     shown = [part for part in _parts(assessment, journal) if part[2]]
     links = "".join(f'<li><a href="#{key}">{text(title)}</a></li>' for key, title, _ in shown)

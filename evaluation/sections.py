@@ -1,4 +1,4 @@
-"""The sections of the page about a model on labelled images, each from its assessment to HTML."""
+"""The sections of the HTML report, each built from the assessment."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,27 +26,27 @@ from shared.models.spec import Label
 
 LIMITS: Final = "Decision support, not a diagnosis."
 WORST: Final = 12
-"""Images of each kind of error that are shown."""
+"""Images shown of each kind of error."""
 
 _HEADLINE: Final = ("recall", "specificity", "auc", "accuracy", "ece")
 _COUNTS: Final = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 Parts = tuple[str, ...]
-"""HTML, one after the other; none where there is nothing to say."""
+"""HTML in order; empty where there is nothing to show."""
 
 
 def counted(images: dict[str, int]) -> str:
-    """Say how many images of each class there are."""
+    """Return the number of images of each class as text."""
     return f"{images[Label.NORMAL]:,} normal and {images[Label.PNEUMONIA]:,} pneumonia images"
 
 
 def date(figures: dict[str, Any]) -> str:
-    """Say when the figures were measured."""
+    """Return the date of the figures as text."""
     return f"{datetime.fromisoformat(figures['evaluated_at']):%Y-%m-%d %H:%M} UTC"
 
 
 def headline(figures: dict[str, Any]) -> str:
-    """Return the figures to see first, large."""
+    """Return the key figures, in large type."""
     titles = {key: title for key, title, _ in FIGURES}
     cards = (
         f"<div>{text(titles[key])}<b>{figures[key]:.4f}</b><small>{_span(figures['intervals_95'][key])}</small></div>"
@@ -151,7 +151,7 @@ def probabilities(assessment: Assessment) -> Parts:
 
 
 def thresholds(assessment: Assessment) -> Parts:
-    """List what each threshold would do: a short table, and the whole one behind a fold."""
+    """List the results of each threshold: a short table, and the whole one collapsed."""
     figures, own = assessment.figures, assessment.figures["threshold"]
     stated = figures["operating_points"]
     short = operating_points(
@@ -204,7 +204,7 @@ def _or_dash(value: float | None, form: str) -> str:
 
 
 def worst(assessment: Assessment) -> Parts:
-    """Show the surest errors as images."""
+    """Show the most confident errors as images."""
     truth, p = assessment.images.truth, assessment.p_pneumonia
     called = p >= assessment.spec.threshold
     missed = np.flatnonzero(truth & ~called)
@@ -232,7 +232,7 @@ def _image(assessment: Assessment, row: int) -> str:
 
 
 def training(journal: Sequence[dict[str, float]]) -> Parts:
-    """Draw the training, where its journal is known."""
+    """Draw the training curves, where the journal is known."""
     if not journal:
         return ()
     words = f"Loss and accuracy over the {len(journal):,} epochs of the training"
@@ -240,7 +240,7 @@ def training(journal: Sequence[dict[str, float]]) -> Parts:
 
 
 def refused(files: dict[str, str]) -> Parts:
-    """List the files that got no label, each with why."""
+    """List the files that got no label, with the reason for each."""
     if not files:
         return (paragraph("Every file got a label."),)
     words = f"{len(files):,} files were left out of every figure:"
@@ -251,7 +251,7 @@ def refused(files: dict[str, str]) -> Parts:
 
 
 def reading(figures: dict[str, Any]) -> Parts:
-    """Say what the figures mean and do not mean."""
+    """Explain what the figures mean and do not mean."""
     return (
         paragraph(
             "The figures hold for images like these: the same kind of patients, machines and share of pneumonia. "

@@ -1,7 +1,7 @@
-"""Fixed changes to images that mimic another X-ray room: how much of a model's figures survives them.
+"""Fixed image changes that mimic another X-ray room, to measure how a model's figures hold up.
 
-The published test images differ from the training images in framing, exposure and sharpness. None of them is here, so
-the held-out images are changed instead, each in one way, strongly but within what rooms and exports do.
+The published test images differ from the training images in framing, exposure and sharpness. None of them is available
+here, so the held-out images are changed instead, each in one way, strongly but within what occurs in practice.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _tone(image: Image.Image, gamma: float) -> Image.Image:
 
 
 def _frame(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
-    """Show the box given in parts of the image's side; what lies outside the image is black."""
+    """Crop to the box given in fractions of the image's side; outside the image is black."""
     side = image.width
     box = (round(left * side), round(top * side), round(right * side), round(bottom * side))
     return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
@@ -36,7 +36,7 @@ def _noise(image: Image.Image) -> Image.Image:
 
 
 FRAMINGS: Final = ("closer crop", "wider frame", "narrower", "closer crop, blurred")
-"""Changes of what an image shows around the lungs, which framing takes back."""
+"""Changes of how much an image shows around the lungs, which framing undoes."""
 CHANGES: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "darker": lambda image: _tone(image, 1.7),
     "lighter": lambda image: _tone(image, 0.6),

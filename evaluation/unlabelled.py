@@ -1,4 +1,4 @@
-"""A site's own images, of which nobody has said what they show."""
+"""Read a site's own images without labels."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from shared.models.spec import ModelSpec
 from shared.refusals import explain
 
 FEWEST_IMAGES: Final = 100
-"""With fewer, the share that a threshold flags is out by more than ten points as often as not: of 100 images of which
+"""With fewer, the share that a threshold flags is off by more than ten points as often as not: of 100 images of which
 30 are flagged, the 95 % interval is 22 to 40."""
 
 
 @dataclass(frozen=True)
 class UnlabelledImages:
-    """The images of a folder that a model may read."""
+    """The images of a folder that a model can read."""
 
     pixels: np.ndarray
     """uint8 (images, size, size, 1)."""
@@ -30,9 +30,9 @@ class UnlabelledImages:
 
 
 def read_unlabelled(folder: Path, spec: ModelSpec, progress: Progress | None = None) -> UnlabelledImages:
-    """Read every file under `folder` as a worker would, gate included; copies of an image once.
+    """Read every file under `folder` as a worker would, including the gate; copies of an image count once.
 
-    Raises DataUnusable where the folder cannot be read or holds fewer than FEWEST_IMAGES images for the model.
+    Raises DataUnusable where the folder cannot be read or has fewer than FEWEST_IMAGES images that the model can read.
     """
     try:
         if not folder.is_dir():

@@ -138,7 +138,7 @@ def _register_views(app: Flask, settings: Settings) -> None:
 
 
 def _create_store(services: Services) -> None:
-    """Create the image store on a first start; what is away now is asked again before an upload and for health."""
+    """Create the image store on a first start; an unreachable one is tried again before uploads and health checks."""
     try:
         create_if_new(services.database, services.store)
     except (StoreAway, StoreFull, SQLAlchemyError) as error:

@@ -129,7 +129,7 @@ def count_figures(db: Session, selection: Selection, models_dir: Path, blind_for
 
 
 def _compare_exposure(every: Sequence[Exposures], models_dir: Path) -> ExposureDrift | None:
-    """Hold what answered the most X-rays against its training images: each model has its own, and its own framing."""
+    """Compare the X-rays of the weights that answered most with the same model's training images, framed alike."""
     if not every:
         return None
     found, *others = every
