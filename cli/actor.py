@@ -1,18 +1,18 @@
-"""Who acts at the command line, as the audit trail names them."""
+"""The actor of command-line actions in the audit trail."""
 
 import os
 import pwd
 from typing import Final
 
 PREFIX: Final = "os:"
-"""No account's name holds a colon, so nobody is taken for an account."""
+"""Account names contain no colon, so nobody is mistaken for an account."""
 
 
 def operating_user() -> str:
-    """Return the operating system's user behind this process; a container may run one without a name."""
+    """Return the operating system user of this process; in a container it may have no name."""
     number = os.getuid()
     try:
-        # Not getpass.getuser, which believes the environment.
+        # Not getpass.getuser, which trusts the environment.
         return PREFIX + pwd.getpwuid(number).pw_name
     except KeyError:
         return f"{PREFIX}{number}"

@@ -1,4 +1,4 @@
-"""The files that `serve` keeps in its data folder, for itself and for the other commands."""
+"""The files in `serve`'s data folder, for itself and for the other commands."""
 
 import fcntl
 import os
@@ -15,33 +15,33 @@ from shared.errors import PneumoScreenError
 from shared.settings import LEAST_KEY
 
 PRIVATE_UMASK: Final = 0o077
-"""Whatever is made below the data folder is its owner's alone: password hashes, images and names are in it."""
+"""Everything created below the data folder is for its owner only: it holds password hashes, images and names."""
 TOKEN_FILE: Final = "token"  # noqa: S105  # the name of a file, not a secret
-"""An API token of this computer's own, for `screen`."""
+"""An API token for this computer's own `screen`."""
 URL_FILE: Final = "url"
 """The address of the server that runs on the folder."""
 LOCK_FILE: Final = "lock"
-"""Held by the server that runs on the folder."""
+"""Locked by the server that runs on the folder."""
 SAMPLES_FOLDER: Final = "samples"
 SOCKET_FILE: Final = "socket_folder"
-"""The folder of the socket of its Redis, which lies elsewhere because a socket's path is short."""
+"""The folder of its Redis socket, which is elsewhere because a socket's path must be short."""
 _KEY_FILE: Final = "secret_key"
 UNFINISHED: Final = ".unfinished-"
-"""What the name of a file or folder begins with until it is whole; a start removes what a kill left of them."""
+"""Prefix of a file or folder until it is complete; a start removes what a killed process left of them."""
 _OTHERS: Final = 0o077
 _OURS: Final = frozenset({TOKEN_FILE, URL_FILE, LOCK_FILE, SOCKET_FILE, _KEY_FILE})
 _OUR_FOLDERS: Final = frozenset({"redis", "redis.damaged", "logs", "graphs", "store", SAMPLES_FOLDER})
 _DATABASE: Final = "pneumoscreen.db"
 _SOCKET_PREFIX: Final = "pneumoscreen-"
 _LONGEST_FOLDER: Final = 75
-"""With our own name, the socket's and what Redis may append, its path is then short enough."""
+"""With our own name, the socket's and any suffix by Redis, its path is then short enough."""
 _STORE_DEPTH: Final = 2
-"""Of the image store only folders are closed, `images/ab` at most: it holds millions of files, all made private."""
+"""In the image store only folders down to `images/ab` are closed: it holds millions of files, all created private."""
 
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Make whatever is written in the meantime for its owner alone."""
+    """Set the umask so that files created meanwhile are for their owner only."""
     before = os.umask(PRIVATE_UMASK)
     try:
         yield
@@ -50,8 +50,8 @@ def private_files() -> Iterator[None]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all, also after a loss of power."""
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)  # made with mode 0600
+    """Write a file that only its owner can read, atomically, even across a power loss."""
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)  # created with mode 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)
@@ -63,7 +63,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def secret_key(data_dir: Path) -> str:
-    """Return the key that signs sessions; make it once and keep it. An empty file is as good as none."""
+    """Return the key that signs sessions; create and store it if needed. An empty file counts as none."""
     path = data_dir / _KEY_FILE
     key = path.read_bytes().strip() if path.exists() else b""
     if not key:
@@ -78,15 +78,15 @@ def secret_key(data_dir: Path) -> str:
 
 
 def is_foreign(path: Path) -> bool:
-    """Say whether an entry of a data folder is none of those that PneumoScreen makes there."""
+    """Tell whether an entry of a data folder is none of those that PneumoScreen creates there."""
     name = path.name
     return name not in _OURS | _OUR_FOLDERS and not name.startswith(_DATABASE)
 
 
 def open_to_others(data_dir: Path) -> Iterator[Path]:
-    """Yield the data folder and what PneumoScreen made in it, where other accounts have any right to it.
+    """Yield the data folder and PneumoScreen's files in it that other accounts have any right to.
 
-    A folder that holds other folders too, such as a home, is not closed as a whole, only what is PneumoScreen's in it.
+    In a folder that also holds others' files, such as a home, only PneumoScreen's entries are closed.
     """
     entries = sorted(data_dir.iterdir())
     if not any(is_foreign(entry) and entry.is_dir() for entry in entries) and _is_open(data_dir):
@@ -97,7 +97,7 @@ def open_to_others(data_dir: Path) -> Iterator[Path]:
 
 
 def _open_below(path: Path, depth: int | None) -> Iterator[Path]:
-    if path.is_symlink():  # what it leads to was put there by somebody, with rights of its own
+    if path.is_symlink():  # somebody else put its target there, with its own rights
         return
     if _is_open(path):
         yield path
@@ -116,13 +116,13 @@ def _is_open(path: Path) -> bool:
 
 
 def close_to_others(data_dir: Path) -> tuple[list[Path], list[Path]]:
-    """Take every right to the data folder from other accounts; return what was closed, and what could not be."""
+    """Remove all rights of other accounts to the data folder; return what was closed, and what could not be."""
     closed: list[Path] = []
     left: list[Path] = []
     for path in list(open_to_others(data_dir)):
         try:
             path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~_OTHERS)
-        except FileNotFoundError:  # such as the log of SQLite, which comes and goes
+        except FileNotFoundError:  # such as SQLite's log, which comes and goes
             continue
         except OSError:
             left.append(path)
@@ -132,13 +132,13 @@ def close_to_others(data_dir: Path) -> tuple[list[Path], list[Path]]:
 
 
 def make_socket_folder(data_dir: Path) -> Path:
-    """Make a private folder for a socket and remember it, so that the next start can remove it after a kill.
+    """Make a private folder for a socket and record it, so that the next start can remove it after a kill.
 
-    A socket's path has at most 107 characters (unix(7)), so it does not stand in the data folder.
+    A socket's path has at most 107 characters (unix(7)), so it is not in the data folder.
     """
     usual = tempfile.gettempdir()
     short = usual if len(usual) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108  # mkdtemp makes a private folder in it
-    folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=short))  # made with mode 0700
+    folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=short))  # created with mode 0700
     try:
         write_private(data_dir / SOCKET_FILE, str(folder))
     except OSError:
@@ -148,7 +148,7 @@ def make_socket_folder(data_dir: Path) -> Path:
 
 
 def remove_leftovers(data_dir: Path) -> None:
-    """Remove what a server that was killed left behind: its address, half files, the folder of its socket."""
+    """Remove what a killed server left behind: its address, incomplete files, the folder of its socket."""
     (data_dir / URL_FILE).unlink(missing_ok=True)
     for left in data_dir.glob(f"{UNFINISHED}*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -159,7 +159,7 @@ def remove_leftovers(data_dir: Path) -> None:
 
 
 def _remove_socket_folder(folder: Path) -> None:
-    """Remove a folder that holds sockets alone; whatever else a file may name stays."""
+    """Remove a folder that holds only sockets; any other folder that the record may name is left alone."""
     if not folder.name.startswith(_SOCKET_PREFIX) or folder.is_symlink() or not folder.is_dir():
         return
     if folder.stat().st_uid != os.getuid():
@@ -172,13 +172,13 @@ def _remove_socket_folder(folder: Path) -> None:
 
 
 def is_served(folder: Path) -> bool:
-    """Say whether a server holds a data folder: `serve` locks the file `lock` in it for as long as it runs."""
+    """Tell whether a server uses a data folder: `serve` locks the file `lock` in it while it runs."""
     try:
         with (folder / LOCK_FILE).open("rb") as file:
-            # A shared lock, so that two who look at once do not take each other for a server.
+            # A shared lock, so that two checks at once do not take each other for a server.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # There is no such file, or none that this account may read: no server of its own.
+    except OSError:  # There is no such file, or this account may not read it: no server of its own.
         return False
     return False

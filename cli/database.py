@@ -1,4 +1,4 @@
-"""The database for commands that work on it directly: settings, one transaction, errors in words."""
+"""The database for commands that use it directly: settings, one transaction, errors as messages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def open_database(settings: Settings) -> Database:
-    """Open the database of the settings; raise CommandFailed where a database file is not there yet."""
+    """Open the database of the settings; raise CommandFailed where a database file does not exist yet."""
     try:
         url = make_url(settings.database)
         if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
@@ -33,7 +33,7 @@ def open_database(settings: Settings) -> Database:
 
 @contextmanager
 def transaction(data_dir: Path | None) -> Iterator[Session]:
-    """Open one transaction that writes; a database that refuses becomes CommandFailed."""
+    """Open one writing transaction; a database error becomes CommandFailed."""
     database = open_database(read_settings(data_dir))
     try:
         with database.write() as session:
@@ -45,7 +45,7 @@ def transaction(data_dir: Path | None) -> Iterator[Session]:
 
 
 def transact(data_dir: Path | None, work: Callable[[Session], T]) -> T:
-    """Do work in one transaction that writes, and once more where it lost against another; see `transaction`."""
+    """Run work in one writing transaction and repeat it after conflicts; see `transaction`."""
     database = open_database(read_settings(data_dir))
     try:
         with refusals_in_words():
@@ -56,7 +56,7 @@ def transact(data_dir: Path | None, work: Callable[[Session], T]) -> T:
 
 @contextmanager
 def refusals_in_words() -> Iterator[None]:
-    """Turn what a database refuses, being away, locked or damaged, into CommandFailed."""
+    """Turn errors of a database that is unreachable, locked or damaged into CommandFailed."""
     try:
         yield
     except DBAPIError as error:

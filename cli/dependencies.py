@@ -1,4 +1,4 @@
-"""What to say where a Python package is missing: which command installs it."""
+"""The message for a missing Python package: which command installs it."""
 
 from typing import Final
 
@@ -23,14 +23,14 @@ GROUPS: Final = {
     "SimpleITK": "training",
     "tensorflow": "training",
 }
-"""The dependency group of pyproject.toml that brings each package, by its import name."""
+"""The dependency group of pyproject.toml with each package, by import name."""
 TARGETS: Final = {"training": "make setup-training"}
-"""What of the Makefile installs a group; `make setup` for all others."""
+"""Makefile target that installs a group; `make setup` for all others."""
 FOLDERS: Final = frozenset({"cli", "evaluation", "migrations", "shared", "training", "web", "worker"})
 
 
 def missing(name: str | None) -> str:
-    """Say what a module that cannot be imported belongs to and how to get it; `name` is that of the error."""
+    """Say which group a missing module belongs to and how to install it; `name` is that of the error."""
     package = (name or "").partition(".")[0]
     if package in FOLDERS:
         return (

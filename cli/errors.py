@@ -1,4 +1,4 @@
-"""What a command says when it cannot go on: one sentence for the user, no traceback."""
+"""The error with which a command ends: one sentence for the user, no traceback."""
 
 import click
 

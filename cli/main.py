@@ -1,4 +1,4 @@
-"""The command `pneumoscreen`: a table of commands, each loaded when it is called."""
+"""The command `pneumoscreen`: a table of subcommands, each imported when it is called."""
 
 import importlib
 from typing import Any, Final
@@ -9,7 +9,7 @@ from cli.dependencies import missing
 from cli.errors import CommandFailed
 from shared.errors import PneumoScreenError
 
-# Listing the commands must not load them: `train` alone would take seconds to import.
+# Listing the commands must not import them: `train` alone would take seconds.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("cli.serving.serve:serve", "Start everything on this machine and serve the pages."),
     "screen": ("cli.client.screen:screen", "Screen images through a server and write the results."),
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     """Find commands in COMMANDS and import one only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Name the commands in the order of the table."""
+        """Return the names of the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # likewise

@@ -1,4 +1,4 @@
-"""What several commands share: the option for the data folder, and the type of a number within bounds."""
+"""Options shared by several commands: the data folder, and the type of a number within bounds."""
 
 import math
 from pathlib import Path
@@ -22,14 +22,14 @@ SHARED_DATA_DIR = click.option(
     expose_value=False,
     callback=_keep_data_dir,
 )
-"""The same for a group and its commands: it may stand before or after the command's name, and becomes `obj`."""
+"""The same for a group and its commands: it may precede or follow the subcommand's name, and becomes `obj`."""
 
 
 class NumberWithin(click.FloatRange):
-    """A number within bounds. click's own type takes NaN, which is on no side of any bound."""
+    """A number within bounds. click's own type accepts NaN, which is not outside any bound."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; fail where it is none or out of bounds."""
+        """Return the number; fail where it is invalid or out of bounds."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a number within the bounds.", param, ctx)

@@ -1,4 +1,4 @@
-"""The files that a command is asked to write."""
+"""The output files of commands."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ from cli.errors import CommandFailed
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of a file and try to write beside it: a long computation must not fail at its end.
+    """Create a file's folder and test that it is writable, so that a long computation does not fail at its end.
 
     Raises CommandFailed.
     """
@@ -35,7 +35,7 @@ def write_file(path: Path, content: str) -> None:
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file that is made in pieces.
+    """Write a text file in pieces.
 
     Raises CommandFailed where it cannot be written, as on a full disk.
     """

@@ -1,4 +1,4 @@
-"""What every command prints to: a console, text that no terminal obeys, and the sentence under every result."""
+"""Printing by every command: a console, text free of control characters, and the note under every result."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ _PLAIN_WIDTH: Final = 160
 
 
 def make_console() -> Console:
-    """Write to standard output; a pipe has no width, so lines there are long enough for file names."""
+    """Return a console on standard output; a pipe has no width, so lines there are long enough for file names."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal would obey instead of show."""
+    """Replace characters that control a terminal."""
     return make_shown(text)

@@ -1,4 +1,4 @@
-"""The settings for commands, with errors in words."""
+"""The settings for commands, with errors as messages."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from shared.settings import PREFIX, Settings, load_settings
 
 
 def read_settings(data_dir: Path | None = None) -> Settings:
-    """Read the settings, with another data folder where one is given; raise CommandFailed where one is wrong."""
+    """Read the settings, with another data folder where one is given; raise CommandFailed where one is invalid."""
     try:
         return load_settings(**({} if data_dir is None else {"data_dir": data_dir}))
     except ValidationError as error:
@@ -21,6 +21,6 @@ def read_settings(data_dir: Path | None = None) -> Settings:
 
 
 def _told(fault: ErrorDetails) -> str:
-    """Name the setting and what is wrong; a fault of several settings together names them itself."""
+    """Name the setting and the error; an error of several settings together names them itself."""
     name = "_".join(map(str, fault["loc"])).upper()
     return f"{PREFIX}{name}: {fault['msg']}" if name else fault["msg"]

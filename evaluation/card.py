@@ -63,7 +63,7 @@ def write_card(path: Path, spec: ModelSpec, figures: dict[str, Any], planned: Pl
 
 
 def card(spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> str:
-    """Return the card's text, every number in it from `spec`, `figures` (the content of metrics.json) and `planned`."""
+    """Return the card's text; all numbers in it come from `spec`, `figures` (content of metrics.json) and `planned`."""
     parts = (
         f"# {spec.name}",
         f"{spec.description}. Decision support, not a diagnosis.",

@@ -48,7 +48,7 @@ def name_image(path: Path) -> ImageFile:
 
 
 def refuse_test_split(folder: Path) -> None:
-    """Raise DataUnusable for a folder `test` beside a `train`: what is fitted to a test split is not measured by it."""
+    """Raise DataUnusable for a folder `test` beside a `train`: figures on a split used for fitting mean nothing."""
     place = folder.resolve()
     if place.name.lower() == TEST_SPLIT and (place.parent / TRAIN_SPLIT).is_dir():
         raise DataUnusable(

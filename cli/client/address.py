@@ -1,4 +1,4 @@
-"""Where the server is and what opens it: the URL and the token."""
+"""The server's address and its API token."""
 
 import ipaddress
 from pathlib import Path
@@ -13,7 +13,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 
 def read_url(url: str) -> str:
-    """Check an address and return it without a slash at its end."""
+    """Check a URL and return it without a trailing slash."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -24,7 +24,7 @@ def read_url(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Say whether an address is on this machine."""
+    """Tell whether a URL is on this machine."""
     host = httpx.URL(url).host
     if host == "localhost":
         return True
@@ -35,7 +35,7 @@ def is_loopback(url: str) -> bool:
 
 
 def find_token(url: str, token: str | None, data_dir: Path) -> str:
-    """Return the token given, or for this machine's own server the one that `serve` wrote into its data folder."""
+    """Return the given token, or for this machine's own server the one that `serve` wrote into its data folder."""
     file = data_dir / TOKEN_FILE
     if token is None and is_loopback(url):
         token = _read(file)
@@ -51,7 +51,7 @@ def find_token(url: str, token: str | None, data_dir: Path) -> str:
 
 
 def served_url(data_dir: Path) -> str | None:
-    """Return the address that `serve` gave to the server on a data folder; None where none runs."""
+    """Return the address that `serve` gave its server on a data folder; None where none is running."""
     return (_read(data_dir / URL_FILE) or "").strip() or None
 
 

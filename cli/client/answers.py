@@ -1,4 +1,4 @@
-"""What the API answers, checked: anything else may stand at the address."""
+"""The API's answers, validated: the address may belong to anything else."""
 
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -22,13 +22,13 @@ class ServerError(CommandFailed):
 
 
 class Me(BaseModel):
-    """The account that a token opens."""
+    """The account of a token."""
 
     name: str
 
 
 class Opened(BaseModel):
-    """A job that takes images."""
+    """A job that accepts images."""
 
     id: str
 
@@ -41,14 +41,14 @@ class LeftOut(BaseModel):
 
 
 class Accepted(BaseModel):
-    """What the server took of one request; each image and each refusal is a row."""
+    """What the server accepted of one request; each image and each refusal is a row."""
 
     received: int
     left_out: list[LeftOut] = []
 
 
 class Job(BaseModel):
-    """How a job stands."""
+    """The state of a job."""
 
     id: str
     state: str
@@ -59,18 +59,18 @@ class Job(BaseModel):
 
     @property
     def settled(self) -> int:
-        """Count the images that need no more work."""
+        """Return how many images need no more work."""
         return sum(self.counts.get(state, 0) for state in FINAL_STATES)
 
 
 class Changed(BaseModel):
-    """What a cancellation stopped."""
+    """How many images a cancellation stopped."""
 
     changed: int
 
 
 class Row(Result):
-    """One image of a job, by its place in it."""
+    """One image of a job, with its position."""
 
     position: int
 
@@ -83,7 +83,7 @@ class Rows(BaseModel):
 
 
 def parse(kind: type[Answer], response: httpx.Response) -> Answer:
-    """Check an answer; raise ServerError with the server's own words where it refuses."""
+    """Validate an answer; raise ServerError with the server's own words where it is an error."""
     status = response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
         raise ServerError(
@@ -104,7 +104,7 @@ def parse(kind: type[Answer], response: httpx.Response) -> Answer:
 
 
 def sentence(response: httpx.Response) -> str:
-    """Say what an error answer says: the detail of a problem document (RFC 9457), else its status."""
+    """Return the message of an error answer: the detail of a problem document (RFC 9457), else its status."""
     known = read_problem(response)
     detail = known.get("detail") or known.get("title")
     status = f"{response.status_code} {response.reason_phrase}".strip()
@@ -112,7 +112,7 @@ def sentence(response: httpx.Response) -> str:
 
 
 def read_problem(response: httpx.Response) -> dict[str, Any]:
-    """Return the members of a problem document (RFC 9457); none where an answer is no error or no document."""
+    """Return the members of a problem document (RFC 9457); empty where the answer is none."""
     if not response.is_error:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Retry and backoff: for a while with a server that restarts, without end with one whose queue is full."""
+"""Retry and backoff: for a limited time while a server restarts, without limit while its queue is full."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from cli.errors import CommandFailed
 RETRY_SECONDS: Final = 300.0
 """Seconds to wait for a server that has answered before."""
 FIRST_RETRY_SECONDS: Final = 10.0
-"""Seconds for the first request: a server that was never there is more likely a wrong address than a restart."""
+"""Seconds for the first request: a server that never answered is more likely a wrong address than a restart."""
 
 BUSY: Final = {
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -22,14 +22,14 @@ BUSY: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""Answers that say to try again."""
+"""Status codes that mean to try again."""
 
 QUEUE_FULL: Final = "queue_full"
-"""The code of a problem (docs/http.md)."""
+"""A problem code (docs/http.md)."""
 
-# LocalProtocolError: a file changed its size while it was read; the next attempt reads it anew.
+# LocalProtocolError: a file changed its size while it was read; the next attempt reads it again.
 LOST: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.LocalProtocolError)
-"""Errors of a connection that may come back."""
+"""Connection errors that may be temporary."""
 
 _FIRST_DELAY: Final = 0.25
 _LONGEST_DELAY: Final = 5.0
@@ -41,7 +41,7 @@ class GaveUp(CommandFailed):
 
 
 class Outage:
-    """The time in which one request does not get through."""
+    """An outage: the time in which one request fails."""
 
     def __init__(
         self, url: str, retry_seconds: float, note: Callable[[str], None], sleep: Callable[[float], None]
@@ -52,9 +52,9 @@ class Outage:
         self._said = False
 
     def wait(self, trouble: str, asked: float | None = None) -> None:
-        """Sleep before the next attempt, as long as the server asked for; raise GaveUp where retries take too long."""
+        """Sleep before the next attempt, as long as the server requested; raise GaveUp where retries take too long."""
         present = time.monotonic()
-        # The first failure passes in silence: a server may just have closed a connection that was idle.
+        # The first failure is not reported: a server may just have closed an idle connection.
         is_first = self._began is None
         self._began = present if self._began is None else self._began
         delay = max(self._delay, asked or 0.0)
@@ -68,21 +68,21 @@ class Outage:
         self._sleep(delay)
 
     def end(self) -> None:
-        """Say that the server is back, where its absence was told; another outage begins anew."""
+        """Report that the server is back, if its outage was reported; the next outage starts afresh."""
         if self._said:
             self._note("The server answers again.")
         self._began, self._delay, self._said = None, _FIRST_DELAY, False
 
 
 class FullQueue:
-    """The times in which the server takes no more images; it is there and works, so no time limit runs."""
+    """A full queue: the server accepts no more images but works, so there is no time limit."""
 
     def __init__(self, note: Callable[[str], None], sleep: Callable[[float], None]) -> None:
         self._note, self._sleep = note, sleep
         self._said_at: float | None = None
 
     def wait(self, detail: str, asked: float | None) -> None:
-        """Sleep as long as the server asked for; say why and until when, at most once a minute."""
+        """Sleep as long as the server requested; report why and until when, at most once a minute."""
         delay = asked or _LONGEST_DELAY
         present = time.monotonic()
         if self._said_at is None or present - self._said_at >= _SECONDS_BETWEEN_NOTES:
@@ -93,13 +93,13 @@ class FullQueue:
 
 
 def may_pass(response: httpx.Response) -> bool:
-    """Tell whether an answer says to try again; a full disk does where it says when."""
+    """Tell whether an answer means to try again; for a full disk, only if it says when."""
     is_disk = response.status_code == HTTPStatus.INSUFFICIENT_STORAGE and "Retry-After" in response.headers
     return is_disk or response.status_code in BUSY
 
 
 def asked_delay(response: httpx.Response) -> float | None:
-    """Read Retry-After: seconds or a date (RFC 9110, section 10.2.3); None where it says nothing useful."""
+    """Parse Retry-After: seconds or a date (RFC 9110, section 10.2.3); None where it has no usable value."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)

@@ -1,4 +1,4 @@
-"""A client of the HTTP API that outlives a restart of the server."""
+"""A client of the HTTP API that survives a restart of the server."""
 
 import hashlib
 import time
@@ -32,11 +32,11 @@ Attempt = Callable[[], httpx.Response]
 
 
 def _ignore(_: object) -> None:
-    """Take a report and do nothing with it."""
+    """Ignore a report."""
 
 
 class Api:
-    """Speak to one server."""
+    """Call the API of one server."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Api:
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=_TIMEOUT,
             transport=transport,
-            # A proxy for the way out must not be asked for a server on this machine.
+            # A proxy for outgoing traffic must not be used for a server on this machine.
             trust_env=not is_loopback(url),
         )
 
@@ -67,12 +67,12 @@ class Api:
         self._client.close()
 
     def check(self) -> str:
-        """Return the account's name; raise soon where the address or the token is wrong."""
+        """Return the account's name; fail soon where the address or the token is wrong."""
         retry_seconds = min(self._retry_seconds, FIRST_RETRY_SECONDS)
         return self._persist(Me, lambda: self._client.get("/api/v1/me"), retry_seconds).name
 
     def open_job(self, name: str, expected_images: int | None, key: str, model: str | None = None) -> str:
-        """Open a job that takes images and return its id; without a model the server's own screens."""
+        """Open a job that accepts images and return its id; without a model the server's default screens."""
         announced = {"expected_images": expected_images, "model": model}
         given = {field: value for field, value in announced.items() if value is not None}
         return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
@@ -85,10 +85,10 @@ class Api:
         *,
         skip_received: bool = False,
     ) -> Accepted:
-        """Stream files into a job; `report` is told how many bytes the present attempt has read.
+        """Stream files into a job; `report` is called with the bytes read by the current attempt.
 
-        The key follows from the request, so that sending the same again adds nothing. With `skip_received` the server
-        leaves out what the job holds by then, whoever sent it.
+        The key is derived from the request, so that repeating it adds nothing. With `skip_received` the server leaves
+        out what the job already has, whoever sent it.
         """
         path, headers = f"/api/v1/jobs/{job_id}/images", {"Idempotency-Key": _key(files, skip_received=skip_received)}
         fields = {"skip_received": "true"} if skip_received else {}
@@ -106,11 +106,11 @@ class Api:
         self._post(Job, f"/api/v1/jobs/{job_id}/close")
 
     def cancel(self, job_id: str) -> int:
-        """Cancel what has not ended and return how many images that stopped."""
+        """Cancel unfinished images and return how many there were."""
         return self._post(Changed, f"/api/v1/jobs/{job_id}/cancel").changed
 
     def job(self, job_id: str) -> Job:
-        """Return how a job stands."""
+        """Return the state of a job."""
         return self._persist(Job, lambda: self._client.get(f"/api/v1/jobs/{job_id}"))
 
     def rows(self, job_id: str) -> Iterator[Row]:
@@ -119,7 +119,7 @@ class Api:
         while True:
             page = self._page(job_id, {"limit": str(_ROWS_A_PAGE)} | ({"cursor": cursor} if cursor else {}))
             yield from page.screenings
-            # Only the cursor is taken from the link: behind a proxy its host may differ, and the token is not for it.
+            # Only the cursor is taken from the link: behind a proxy its host may differ, and must not get the token.
             cursor = httpx.URL(page.next).params.get("cursor") if page.next else None
             if cursor is None:
                 return
@@ -132,7 +132,7 @@ class Api:
         return self._persist(kind, lambda: self._client.post(path, json=json, headers=headers))
 
     def _persist(self, kind: type[Answer], attempt: Attempt, retry_seconds: float | None = None) -> Answer:
-        """Repeat a request, each of which is idempotent, until the server answers."""
+        """Repeat a request until the server answers; all requests are idempotent."""
         outage = Outage(
             self.url, self._retry_seconds if retry_seconds is None else retry_seconds, self._note, self._sleep
         )
@@ -156,7 +156,7 @@ class Api:
 
 
 def _key(files: Sequence[LocalFile], *, skip_received: bool) -> str:
-    # The server takes a key for one request alone: those that skip need keys of their own.
+    # The server accepts a key for one request only: requests that skip need their own keys.
     digest = hashlib.sha256(b"skip_received\0" if skip_received else b"")
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.modified_ns}\0".encode())

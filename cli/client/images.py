@@ -1,4 +1,4 @@
-"""The images on this machine: find the files that paths mean, and pack them into requests."""
+"""The images on this machine: find the files that paths refer to, and pack them into requests."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ BATCH_BYTES: Final = 16 * MIB
 BATCH_FILES: Final = 500
 FIRST_BYTES: Final = MIB
 FIRST_FILES: Final = 20
-"""Of the first request, so that workers soon have something to do; each further one takes twice as much."""
+"""Files of the first request, so that workers can start soon; each further request takes twice as many."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LocalFile:
 
     path: Path
     name: str
-    """The path below what the user gave, with the name of that in front; unique in a run."""
+    """The path below what the user gave, prefixed with its name; unique in a run."""
     size: int
     """In bytes."""
     is_zip: bool
@@ -35,29 +35,29 @@ class LocalFile:
 
     @property
     def sent_name(self) -> str:
-        """Name the file to the server, without what it would not show."""
+        """Return the name for the server, without characters that it would not show."""
         return display_name(self.name)
 
     def is_shown_as(self, name: str) -> bool:
-        """Compare with a name that came back; a multipart header writes a quotation mark as %22 (WHATWG HTML).
+        """Compare with a name from the server; a multipart header writes a quotation mark as %22 (WHATWG HTML).
 
-        A server that keeps pseudonyms sends one of those; which it is, only the server can tell.
+        A server that uses pseudonyms returns one; which it is, only the server can tell.
         """
         return self.sent_name.replace("%22", '"') == name.replace("%22", '"') or may_stand_for(name, self.sent_name)
 
     def entry_of(self, shown: str) -> str:
         """Return the path inside this ZIP of an entry that the server shows as `archive.zip/path`.
 
-        The server keeps the end of a long name, so of the ZIP's name only an end, or nothing, may be in front.
+        The server keeps the end of a long name, so only an end of the ZIP's name, or nothing, may come before.
         """
-        # The server reads every %22 of a multipart header as a quotation mark, also one that stood in the name.
+        # The server reads every %22 of a multipart header as a quotation mark, even one from the original name.
         front = f"{self._shown_front(shown)}/".replace("%22", '"')
         cuts = range(len(front)) if len(shown) >= FILE_NAME_LENGTH else range(1)
         cut = next((cut for cut in cuts if shown.startswith(front[cut:])), len(front))
         return shown[len(front) - cut :]
 
     def _shown_front(self, shown: str) -> str:
-        """Return what stands for this ZIP in an entry's name: its own, or its pseudonym if the server keeps those."""
+        """Return what stands for this ZIP in an entry's name: its name, or its pseudonym if the server uses those."""
         concealed = "/".join(shown.split("/")[: len([part for part in self.sent_name.split("/") if part])])
         return concealed if may_stand_for(concealed, self.sent_name) else self.sent_name
 
@@ -71,10 +71,10 @@ class Unreadable:
 
 
 def collect(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[LocalFile | Unreadable]:
-    """Find every file that files and folders mean, in natural order within a folder, each once.
+    """List every file that files and folders refer to, each once, in natural order within a folder.
 
-    Hidden files are skipped inside folders, and so is what a disc or a file manager adds to images, which is counted in
-    `left_out` by the reason; not where they are named themselves.
+    Hidden files are skipped inside folders, and so are files that a disc or a file manager adds to images, which are
+    counted in `left_out` by reason; not where they are named explicitly.
     """
     found: dict[str, tuple[Path, Path, str | None]] = {}
     left_out = Counter() if left_out is None else left_out
@@ -90,27 +90,27 @@ def collect(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[
 
 
 def _names(found: Sequence[tuple[Path, Path]]) -> list[str]:
-    """Name files by their way from what was given; files that would share a name keep the whole path."""
+    """Name files by their path below what was given; files that would share a name keep the whole path."""
     short = [_shown(_below(path, given)) for path, given in found]
     counts = Counter(short)
     return [name if counts[name] == 1 else _shown(path) for name, (path, _) in zip(short, found, strict=True)]
 
 
 def _below(path: Path, given: Path) -> Path:
-    """Return a path without what lies above `given`; one that starts in the present folder stays as it is."""
+    """Return a path relative to `given`'s parent; one that starts in the current folder stays as it is."""
     if not given.is_absolute() and ".." not in given.parts:
         return path
     return Path(os.path.basename(os.path.abspath(given))) / path.relative_to(given)  # noqa: PTH100, PTH119  # no links
 
 
 def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterator[tuple[Path, str | None]]:
-    """Find the files below a path, with what is wrong with those that cannot be listed."""
+    """List the files below a path, with the error of those that cannot be listed."""
     if not path.is_dir():
         yield path, None
         return
     real = os.path.realpath(path)
     if real in above:
-        # A link to a folder that it lies in leads round for ever; its files are found without it.
+        # A link to a parent folder would loop for ever; its files are found without it.
         return
     try:
         children = sorted(path.iterdir(), key=lambda child: natural_key(_shown(child)))
@@ -126,14 +126,14 @@ def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterato
 
 
 def _is_image_after_all(path: Path) -> bool:
-    """Tell by its first bytes whether a file is an image, though its name says that it belongs to a disc's viewer."""
+    """Tell by its first bytes whether a file is an image, though its name is that of a disc's viewer files."""
     if path.name.lower() == DICOMDIR or not path.is_file():
         return False
     try:
         with path.open("rb") as file:
             return is_image(file.read(HEAD_BYTES))
     except OSError:
-        return True  # who sends it says why it cannot be read
+        return True  # the upload reports why it cannot be read
 
 
 def _inspect(path: Path, name: str) -> LocalFile | Unreadable:
@@ -154,7 +154,7 @@ def _shown(path: Path) -> str:
 
 
 def pack(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:
-    """Group files into requests that grow to BATCH_FILES or BATCH_BYTES; a ZIP or a larger file goes alone."""
+    """Group files into requests that grow to BATCH_FILES or BATCH_BYTES; a ZIP or a larger file is sent alone."""
     batch: list[LocalFile] = []
     size, most_files, most_bytes = 0, FIRST_FILES, FIRST_BYTES
     for file in files:

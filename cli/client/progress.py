@@ -1,4 +1,4 @@
-"""How far a run has come: bars on a terminal, a line now and then elsewhere, on standard error."""
+"""Progress of a run on standard error: bars on a terminal, an occasional line elsewhere."""
 
 import time
 from typing import Final, Protocol, Self
@@ -16,34 +16,34 @@ SECONDS_BETWEEN_LINES: Final = 5.0
 
 
 class Speed:
-    """The rate of something that began when this was made."""
+    """The rate of something since this was created."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
     def rate(self, amount: float) -> float:
-        """Return the amount per second so far."""
+        """Return the average per second so far."""
         return amount / max(time.monotonic() - self._began, 1e-3)
 
 
 class Display(Protocol):
-    """Show a run while it goes on."""
+    """Show the progress of a run."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def note(self, message: str) -> None:
-        """Say something once."""
+        """Show a message once."""
 
     def sending(self, files: int, size: int) -> None:
-        """Begin to send so many files of so many bytes."""
+        """Start to show the sending of this many files and bytes."""
 
     def sent(self, sent: Sent) -> None:
         """Show how much was sent."""
 
     def screened(self, job: Job, expected: int) -> None:
-        """Show how much was screened, of the images that are there or announced."""
+        """Show how many images were screened, of those sent or announced."""
 
 
 class Silence:
@@ -56,7 +56,7 @@ class Silence:
         return None
 
     def note(self, message: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def sending(self, files: int, size: int) -> None:
         """Show nothing."""
@@ -81,7 +81,7 @@ class Lines(Silence):
         click.echo(message, err=True)
 
     def sending(self, files: int, size: int) -> None:
-        """Remember what there is to send."""
+        """Remember what is to be sent."""
         self._files, self._size, self._speed = files, size, Speed()
 
     def sent(self, sent: Sent) -> None:
@@ -121,17 +121,17 @@ class Bars(Silence):
         self._progress.console.print(Text(message))
 
     def sending(self, files: int, size: int) -> None:
-        """Draw the bar of what there is to send."""
+        """Draw the bar for what is to be sent."""
         self._files, self._size, self._speed = files, size, Speed()
         self.sent(Sent())
 
     def sent(self, sent: Sent) -> None:
-        """Move the bar by bytes: files differ too much in size."""
+        """Advance the bar by bytes: file sizes differ too much."""
         detail = sending_detail(sent, self._files, self._size, self._speed)
         self._draw("Sent", sent.bytes, max(self._size, 1), detail)
 
     def screened(self, job: Job, expected: int) -> None:
-        """Move the bar by images."""
+        """Advance the bar by images."""
         self._draw("Screened", job.settled, max(expected, job.total, 1), screening_detail(job, expected))
 
     def _draw(self, name: str, done: int, total: int, detail: str) -> None:
@@ -141,14 +141,14 @@ class Bars(Silence):
 
 
 def sending_detail(sent: Sent, files: int, size: int, speed: Speed) -> str:
-    """Say how much was sent, how fast, and how long the rest takes at that speed."""
+    """Describe how much was sent, how fast, and how long the rest takes at that speed."""
     rate = speed.rate(sent.bytes)
     left = (size - sent.bytes) / rate if rate and sent.files < files else None
     return f"{sent.files:,} of {files:,} files, {rate / MIB:.1f} MiB a second{_left(left)}"
 
 
 def screening_detail(job: Job, expected: int) -> str:
-    """Say how much was screened, and the server's own figures for speed and time left."""
+    """Describe how much was screened, and the server's own figures for speed and time left."""
     rate = f", {job.per_second:,.1f} a second" if job.per_second else ""
     left = job.seconds_left if job.state != "FINISHED" else None
     return f"{job.settled:,} of {max(expected, job.total):,} images{rate}{_left(left)}"
@@ -162,7 +162,7 @@ def _left(seconds: float | None) -> str:
 
 
 def choose_display(quiet: bool) -> Display:
-    """Choose bars for a terminal, lines for anything else, silence where that was asked for."""
+    """Choose bars for a terminal, lines otherwise, silence where requested."""
     if quiet:
         return Silence()
     console = Console(stderr=True)

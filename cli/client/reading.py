@@ -1,4 +1,4 @@
-"""Files on their way out: read in pieces, counted, and named where reading fails."""
+"""Files being uploaded: read in pieces, with bytes counted and read errors attributed to the file."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class FileReadError(Exception):
 
 
 class ByteCount:
-    """Count the bytes read in one attempt and report the sum."""
+    """Count the bytes read in one attempt and report the total."""
 
     def __init__(self, report: Callable[[int], None]) -> None:
         self._report = report
@@ -30,7 +30,7 @@ class ByteCount:
 
 
 class WatchedFile(io.FileIO):
-    """A file that counts what is read from it; raises FileReadError where it cannot be opened or read."""
+    """A file that counts the bytes read from it; raises FileReadError where it cannot be opened or read."""
 
     def __init__(self, file: LocalFile, count: ByteCount) -> None:
         self._file = file

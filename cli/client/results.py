@@ -29,10 +29,10 @@ def account(
     lost: Mapping[str, Unreadable],
     rows: Sequence[Row],
 ) -> list[Result]:
-    """Give every file of a run and every row of its job exactly one result, in the order of the files.
+    """Assign every file of a run and every row of its job exactly one result, in the order of the files.
 
-    A row is known by its position in the job. Where the names at those positions differ, as after a folder changed
-    between two halves of an upload, the rows keep the names that the server has.
+    A row is identified by its position in the job. Where the names at those positions differ, as after a folder changed
+    between two parts of an upload, the rows keep the server's names.
     """
     by_position = {row.position: row for row in rows}
     results: list[Result] = []
@@ -60,7 +60,7 @@ def _refused(file: Unreadable) -> Result:
 
 
 def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row]) -> Iterator[Result]:
-    """Yield a file's results and take their rows out."""
+    """Yield a file's results and remove their rows."""
     positions = range(span.start, span.start + span.count) if span else range(0)
     rows = [by_position.pop(position) for position in positions if position in by_position]
     if not rows:
@@ -76,7 +76,7 @@ def _result(row: Row, name: str) -> Result:
 
 
 def _unique(results: Iterable[Result]) -> Iterator[Result]:
-    """Give names that come more than once a number; a ZIP may hold two entries of one name."""
+    """Add a number to repeated names; a ZIP may hold two entries of one name."""
     seen: Counter[str] = Counter()
     for result in results:
         name = result.file_name
@@ -88,7 +88,7 @@ def _unique(results: Iterable[Result]) -> Iterator[Result]:
 
 
 def check_output(path: Path) -> None:
-    """Refuse a results file that could not be written in the end; raise CommandFailed."""
+    """Raise CommandFailed early where the results file could not be written at the end."""
     if path.suffix.lower() not in FORMATS:
         raise CommandFailed(f"--output ends in .csv or .json. Received: '{path}'")
     folder = path.absolute().parent
@@ -99,7 +99,7 @@ def check_output(path: Path) -> None:
 
 
 def write_results(results: Iterable[Result], path: Path) -> None:
-    """Write all rows, complete or not at all; the ending chooses CSV or JSON."""
+    """Write all rows atomically; the file extension chooses CSV or JSON."""
     rows = [result.model_dump() for result in results]
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n" if path.suffix.lower() == ".json" else _as_csv(rows)
     try:
@@ -125,7 +125,7 @@ def _replace(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-        # mkstemp makes a file for its owner alone; results get the mode that any new file here gets.
+        # mkstemp makes a file for its owner only; results get the mode of any other new file.
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     finally:

@@ -1,4 +1,4 @@
-"""The results as a person reads them, on standard output."""
+"""Print the results for people, on standard output."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from shared.models.spec import Label
 from shared.states import State
 
 MOST_ROWS: Final = 40
-"""More rows than this are summed up."""
+"""More rows than this are summarised."""
 MOST_SUSPICIOUS: Final = 20
 
 _STYLES: Final = {State.DONE: "", State.REJECTED: "yellow", State.FAILED: "red", State.CANCELLED: "dim"}
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """Print every row, or of many rows the counts, the most suspicious and every one that has no answer."""
+    """Print every row, or, of many, the counts, the most suspicious ones and all without a result."""
     if len(results) <= MOST_ROWS:
         _print_rows(results, console, None)
     else:

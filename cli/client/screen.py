@@ -28,7 +28,7 @@ from shared.states import FINAL_STATES, State
 FINISHED: Final = "FINISHED"
 RECEIVING: Final = "RECEIVING"
 INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells have it: 128 and the signal's number."""
+"""Exit status after Ctrl-C, as in shells: 128 plus the signal's number."""
 
 _FIRST_POLL, _LONGEST_POLL = 0.1, 2.0
 _LOOK_SECONDS: Final = 1.0
@@ -37,21 +37,21 @@ _STALL_SECONDS: Final = 60.0
 
 @dataclass
 class Run:
-    """One call of the command: what it talks to, and the job once there is one."""
+    """One run of the command: its connection, and its job once there is one."""
 
     api: Api
     display: Display
     job_id: str | None = None
-    """Set once the job is known to be there."""
+    """Set once the job is known to exist."""
     stall_limit: float | None = None
-    """Seconds without progress after which to give up; None waits for ever."""
+    """Seconds without progress after which to give up; None means never."""
     model: str | None = None
-    """The model that is to screen a new job; None for the server's own."""
+    """The model to screen a new job; None for the server's default."""
 
     def screen(
         self, files: Sequence[LocalFile | Unreadable], *, name: str, job_id: str | None = None, wait: bool = True
     ) -> list[Result]:
-        """Send files into a new job, or on into the one given, and return a result for each."""
+        """Send files into a new job, or continue the one given, and return a result for each."""
         local = [file for file in files if isinstance(file, LocalFile)]
         if not local:
             return account(files, {}, {}, [])
@@ -67,7 +67,7 @@ class Run:
         return account(files, upload.spans, upload.lost, list(self.api.rows(job_id)))
 
     def fetch(self, job_id: str, *, wait: bool) -> list[Result]:
-        """Wait for a job that was sent before and return its results under the server's names."""
+        """Wait for a job sent earlier and return its results under the server's names."""
         job = self.api.job(job_id)
         self.job_id = job_id
         if wait and job.state == RECEIVING:
@@ -80,14 +80,14 @@ class Run:
         return account([], {}, {}, list(self.api.rows(job_id)))
 
     def _open(self, name: str, local: Sequence[LocalFile]) -> str:
-        # Nobody knows how many images a ZIP holds before the server has looked.
+        # How many images a ZIP holds is unknown before the server has looked.
         expected = None if any(file.is_zip for file in local) else len(local)
         job_id = self.api.open_job(name, expected, uuid.uuid4().hex, self.model)
         self.display.note(f"Job {job_id}: {self.api.url}/jobs/{job_id}")
         return job_id
 
     def _watch(self, job_id: str, expected: int) -> Callable[[Sent], None]:
-        """Show what was sent, and between requests what was screened of it already."""
+        """Return a callback that shows what was sent and, between requests, what was screened of it already."""
         looked_at, files = time.monotonic(), 0
 
         def report(sent: Sent) -> None:
@@ -100,7 +100,7 @@ class Run:
         return report
 
     def wait(self, job_id: str) -> None:
-        """Poll a job until it is FINISHED, soon at first and then less often."""
+        """Poll a job until it is FINISHED, at first often, then less so."""
         delay, settled, moved_at, said = _FIRST_POLL, -1, time.monotonic(), False
         while (job := self.api.job(job_id)).state != FINISHED:
             self.display.screened(job, job.total)
@@ -124,7 +124,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for."""
+    """The options that the user gave."""
 
     paths: Sequence[str]
     name: str
@@ -134,13 +134,13 @@ class Options:
 
 
 def job_name(paths: Sequence[str]) -> str:
-    """Name a job after what was given."""
+    """Name a job after the paths given."""
     first = Path(paths[0]).resolve().name or paths[0]
     return first if len(paths) == 1 else f"{first} and {len(paths) - 1} more"
 
 
 def exit_status(results: Sequence[Result], waited: bool) -> int:
-    """Return 0 where every file is DONE, or, where nobody waited, none has gone wrong so far."""
+    """Return 0 where every file is DONE or, without waiting, none has failed so far."""
     failed = [r for r in results if r.state != State.DONE and (waited or r.state in FINAL_STATES)]
     return 1 if failed else 0
 
@@ -198,7 +198,7 @@ def screen(
 
 
 def _default_url(token: str | None, data_dir: Path) -> str:
-    """Return the usual address for whoever brings a token; raise CommandFailed where no server is known."""
+    """Return the default address if a token is given; raise CommandFailed where no server is known."""
     if token is None:
         raise CommandFailed(
             f"There is no server here: none runs on the data folder {data_dir}. Name the folder of the one that runs "
@@ -208,7 +208,7 @@ def _default_url(token: str | None, data_dir: Path) -> str:
 
 
 def _guarded(run: Run, options: Options) -> list[Result]:
-    """Run; where that breaks off, say how to go on with the job."""
+    """Run; on an interruption, print how to continue with the job."""
     try:
         with run.display:
             return _run(run, options)

@@ -1,4 +1,4 @@
-"""Sending images into a job, and keeping account of which rows of the job are which file."""
+"""Send images into a job, and track which rows of the job belong to which file."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from cli.client.reading import FileReadError
 
 @dataclass(frozen=True)
 class Span:
-    """The rows of a job that one file became: one, or for a ZIP one for each image inside it."""
+    """The rows of one file in a job: one, or for a ZIP one for each image inside it."""
 
     file: LocalFile
     start: int
@@ -23,34 +23,34 @@ class Span:
 
 @dataclass
 class Sent:
-    """How far an upload has come."""
+    """Progress of an upload."""
 
     files: int = 0
     bytes: int = 0
-    """Of files that are through, and of the present request."""
+    """Of files that are complete, and of the current request."""
 
 
 class Upload:
-    """One run's images on their way into one job.
+    """One run's upload into one job.
 
-    Requests go one after the other, so the rows of each lie behind those of the one before.
+    Requests are sent one after the other, so the rows of each follow those of the one before.
     """
 
     def __init__(self, api: Api, job_id: str, known: Sequence[Row] | None, report: Callable[[Sent], None]) -> None:
         self._api, self._job_id, self._report = api, job_id, report
         self._known = known or []
-        """Rows that the job had before, by position, where a broken upload goes on."""
+        """Rows that the job had before, by position, where a broken upload is resumed."""
         self._goes_on = known is not None
-        """Somebody else, such as the page that began it, may go on with the same upload now."""
+        """Someone else, such as the page that began it, may be resuming the same upload now."""
         self._position = 0
         self._sent = Sent()
         self.spans: dict[str, Span] = {}
         self.lost: dict[str, Unreadable] = {}
         self.left_out: Counter[str] = Counter()
-        """Of ZIPs, by the reason."""
+        """From ZIPs, by reason."""
 
     def send(self, files: Sequence[LocalFile]) -> None:
-        """Send every file once; what cannot be read or is over the server's limit is kept in `lost`."""
+        """Send every file once; what cannot be read or exceeds the server's limit is recorded in `lost`."""
         for batch in pack(files):
             self._send(batch)
 
@@ -76,7 +76,7 @@ class Upload:
             self._send(rest)
 
     def _divide(self, batch: Sequence[LocalFile], refusal: str) -> None:
-        """Send the halves of a request that was too large; a file that is too large alone is lost."""
+        """Send the halves of a request that was too large; a file that is too large alone is recorded in `lost`."""
         if len(batch) == 1:
             self._lose(batch[0], refusal)
             return

@@ -1,4 +1,4 @@
-"""`pneumoscreen audit`: read, verify and export the audit trail, on the database itself."""
+"""`pneumoscreen audit`: read, verify and export the audit trail, directly on the database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ _DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 
 def _filtered(command: C) -> C:
-    """Add the options that narrow the trail."""
+    """Add the options that filter the trail."""
     for option in (
         click.option("--until", type=_DAY, help="Last day, in UTC, counted whole."),
         click.option("--since", type=_DAY, help="First day, in UTC."),

@@ -1,4 +1,4 @@
-"""`pneumoscreen backup`: database and images to a folder, while the system runs."""
+"""`pneumoscreen backup`: copy database and images to a folder while the system runs."""
 
 import secrets
 import sqlite3
@@ -81,8 +81,8 @@ def _back_up(database: Database, live: ImageStore, folder: Path, *, verify: bool
         with _opened(file) as copy:
             copied = copy_images(copy, live, kept, trust_target=not verify)
             deleted = _list_deleted(copy, kept)
-        # The row of an image goes before its file. So where the image is missing and its row has gone, it was deleted
-        # after the database was copied, and the next copy does not name it.
+        # An image's row is deleted before its file. So where both are gone, the image was deleted after the database
+        # was copied, and the next copy does not name it.
         if len(still_named(database, copied.missing)) == len(copied.missing):
             manifest = _describe(file, copied, created_at)
             write_manifest(folder, manifest)
@@ -93,7 +93,7 @@ def _back_up(database: Database, live: ImageStore, folder: Path, *, verify: bool
 
 
 def _open_kept(folder: Path, live: ImageStore) -> ImageStore:
-    """Open the images of a backup's folder. Encrypted images stay so: the copy is sealed with the same keys."""
+    """Open the images of a backup's folder. Encrypted images stay encrypted: the copy uses the same keys."""
     kept = FolderStore(folder / STORE, live.keyring)
     try:
         if kept.is_new():
@@ -134,7 +134,7 @@ def _list_deleted(copy: Database, kept: ImageStore) -> list[str]:
 
 
 def _let_go(folder: Path, file: Path, kept: ImageStore, deleted: list[str]) -> None:
-    """Remove what only an earlier backup held: what retention deletes leaves the backups too."""
+    """Remove what only an earlier backup held: what retention deletes is also deleted from backups."""
     for earlier in folder.iterdir():
         if earlier.match(DATABASES) and earlier.name != file.name:
             earlier.unlink()

@@ -1,6 +1,6 @@
-"""What a backup looks like: a folder with one SQLite file, the images by content, and a manifest that is written last.
+"""The layout of a backup: a folder with one SQLite file, the images by content, and a manifest that is written last.
 
-Whatever the database is, its copy is SQLite, so that a backup can be restored into either.
+The copy is SQLite whatever the database, so that a backup can be restored into either.
 """
 
 import errno
@@ -26,7 +26,7 @@ DATABASES: Final = "database-*"
 _LOCK: Final = "lock"
 _CHUNK: Final = 1024 * 1024
 _MOST_MANIFEST_BYTES: Final = 64 * 1024 * 1024
-"""Enough to name a million images as missing."""
+"""Enough to list a million images as missing."""
 
 
 class DatabaseCopy(BaseModel):
@@ -38,7 +38,7 @@ class DatabaseCopy(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a backup holds; an image's own name says its sha256."""
+    """The content of a backup; an image's file name is its sha256."""
 
     format: int = Field(ge=1)
     made_by: str = Field(pattern=r"^[\w.+ -]{1,64}$")
@@ -48,12 +48,12 @@ class Manifest(BaseModel):
     images: int = Field(ge=0)
     image_bytes: int = Field(ge=0)
     missing: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = []
-    """Images that the database names and the store had lost or damaged when the backup was made."""
+    """Images named in the database that were lost or damaged in the store when the backup was made."""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest, whole or not at all; from then on the backup is this one."""
-    handle, name = tempfile.mkstemp(dir=folder)  # made with mode 0600
+    """Write a manifest atomically, which completes the backup."""
+    handle, name = tempfile.mkstemp(dir=folder)  # created with mode 0600
     with os.fdopen(handle, "w") as file:
         file.write(manifest.model_dump_json(indent=1) + "\n")
         file.flush()
@@ -62,7 +62,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a backup; raise CommandFailed where there is none, or one that this version cannot read."""
+    """Read a backup's manifest; raise CommandFailed where it is missing or this version cannot read it."""
     try:
         with open_regular(folder / MANIFEST, _MOST_MANIFEST_BYTES) as file:
             manifest = Manifest.model_validate_json(file.read())
@@ -90,9 +90,9 @@ def digest(path: Path) -> str:
 
 
 def open_regular(path: Path, most: int) -> BinaryIO:
-    """Open a file to read; raise OSError where it is a link, a pipe, a device or has more bytes than it may.
+    """Open a file to read; raise OSError where it is a link, a pipe, a device or larger than allowed.
 
-    What lies in a backup's folder may have been put there by others: a pipe would be waited for, a device never ends.
+    Others may have put files into a backup's folder: reading a pipe would block, a device never ends.
     """
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     status = os.fstat(file.fileno())
@@ -104,12 +104,12 @@ def open_regular(path: Path, most: int) -> BinaryIO:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make a backup's folder, closed to others, and hold it: two backups at once would remove each other's files."""
+    """Make a private backup folder and lock it: two backups at once would remove each other's files."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(folder)
         opened = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        # The folder may have been made by somebody, open to others; the hashes of passwords must not be.
+        # Someone may have made the folder, open to others; the hashes of passwords must not be.
         with private_files(), os.fdopen(os.open(folder / _LOCK, opened, 0o600), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -122,7 +122,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise CommandFailed where a folder holds something else than a backup, finished or begun."""
+    """Raise CommandFailed where a folder holds anything but a backup, finished or begun."""
     known = {MANIFEST, STORE, _LOCK}
     if any(folder.iterdir()) and not known & {path.name for path in folder.iterdir()}:
         raise CommandFailed(

@@ -1,4 +1,4 @@
-"""The database as one SQLite file, and back: a copy of a moment, made while the system writes."""
+"""Copy the database to one SQLite file and back: a consistent snapshot, made while the system writes."""
 
 import sqlite3
 from contextlib import closing
@@ -18,7 +18,7 @@ _ROWS: Final = 1000
 
 
 def copy_out(database: Database, file: Path) -> None:
-    """Copy a database to a new SQLite file, as it is at one moment; writers go on meanwhile."""
+    """Copy a consistent snapshot of a database to a new SQLite file; writers are not blocked."""
     file.touch(mode=0o600)
     if database.engine.dialect.name == "sqlite":
         _copy_sqlite(database.engine, file)
@@ -33,7 +33,7 @@ def copy_out(database: Database, file: Path) -> None:
 
 
 def copy_in(file: Path, database: Database) -> None:
-    """Fill a database with the rows of an SQLite file of the same schema; what was in it goes."""
+    """Replace a database's rows with those of an SQLite file of the same schema."""
     if schema.current(database) is not None:
         try:
             command.downgrade(schema.configuration(database), "base")
@@ -62,14 +62,14 @@ def _copy_sqlite(engine: Engine, file: Path) -> None:
     assert place is not None  # noqa: S101  # a database in memory has no settings that lead to it
     opened = sqlite3.connect(place, timeout=SQLITE_BUSY_SECONDS)
     with closing(opened) as source, closing(sqlite3.connect(file)) as target:
-        # All pages in one step: it reads one snapshot of the write-ahead log, which stops no writer. In several steps
-        # it would begin anew whenever another process writes (sqlite.org/backup.html).
+        # All pages in one step: it reads one snapshot of the write-ahead log, which blocks no writer. In several steps
+        # it would start over whenever another process writes (sqlite.org/backup.html).
         source.backup(target)
     make_single(file)
 
 
 def make_single(file: Path) -> None:
-    """Make a copy one file without a write-ahead log, and check it; raise CommandFailed where it is damaged."""
+    """Turn a copy into one file without a write-ahead log, and check it; raise CommandFailed where it is damaged."""
     with closing(sqlite3.connect(file)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE")
         (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
@@ -79,7 +79,7 @@ def make_single(file: Path) -> None:
 
 def _copy_rows(source: Engine, target: Engine) -> None:
     """Copy every table in one transaction on each side, parents first."""
-    # On PostgreSQL a transaction sees one moment only at this level; SQLite's always do.
+    # On PostgreSQL only this level gives a transaction one snapshot; SQLite's always have one.
     level = {} if source.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with (
         source.execution_options(**level).connect() as reading,
@@ -87,7 +87,7 @@ def _copy_rows(source: Engine, target: Engine) -> None:
     ):
         tables = Base.metadata.sorted_tables
         for table in reversed(tables):
-            # A migration may have written rows. The audit trail refuses to lose any, even none.
+            # A migration may have inserted rows. The audit trail refuses deletion, even of no rows.
             if writing.execute(select(true()).select_from(table).limit(1)).first():
                 writing.execute(delete(table))
         for table in tables:

@@ -1,4 +1,4 @@
-"""Images from one store to another, each compared with its sha256 on the way."""
+"""Copy images from one store to another, comparing each with its sha256."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,17 +18,17 @@ _ROWS: Final = 500
 
 @dataclass
 class ImageCopy:
-    """What became of the images that a database names."""
+    """The results for the images that a database names."""
 
     images: int = 0
     image_bytes: int = 0
     new: int = 0
     missing: list[str] = field(default_factory=list)
-    """Absent or damaged at their source."""
+    """Missing or damaged at the source."""
 
 
 def named_images(database: Database) -> Iterator[dict[str, int]]:
-    """Yield the images that a database names, some at a time: sha256 and bytes."""
+    """Yield the images that a database names in batches: sha256 and bytes."""
     last = uuid.UUID(int=0)
     while True:
         with database.read() as session:
@@ -60,9 +60,9 @@ def named(database: Database, keys: Iterable[str]) -> set[str]:
 
 
 def copy_images(names: Database, source: ImageStore, target: ImageStore, *, trust_target: bool) -> ImageCopy:
-    """Copy every image that a database names, with its thumbnail; what the target holds is not copied again.
+    """Copy every image that a database names, with its thumbnail, unless the target has it.
 
-    Without `trust_target` an image that it holds is read and compared. The other pictures are made anew when asked for.
+    Without `trust_target` an image that it has is read and compared. The other pictures are redrawn on demand.
     """
     copied = ImageCopy()
     for some in named_images(names):
@@ -92,7 +92,7 @@ def _copy_image(key: str, source: ImageStore, target: ImageStore, copied: ImageC
 
 
 def _copy_thumbnail(key: str, source: ImageStore, target: ImageStore, *, trust_target: bool) -> None:
-    """Copy a thumbnail where there is one; any other is drawn when somebody looks."""
+    """Copy a thumbnail where there is one; any other is drawn on demand."""
     if target.has(key, THUMBNAIL) and (trust_target or _thumbnail(target, key) is not None):
         return
     thumbnail = _thumbnail(source, key)
@@ -112,7 +112,7 @@ def _is_whole(store: ImageStore, key: str) -> bool:
 
 
 def _read(store: ImageStore, key: str) -> bytes | None:
-    """Return an image's bytes; None where it is absent or not what its name says."""
+    """Return an image's bytes; None where it is missing or does not match its sha256."""
     try:
         return store.get(key)
     except (FileNotFoundError, ImageRejected):

@@ -1,4 +1,4 @@
-"""`pneumoscreen purge`: remove old jobs with what only they needed; a dry run unless `--yes` is given."""
+"""`pneumoscreen purge`: remove old jobs and what only they used; a dry run unless `--yes` is given."""
 
 import re
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ class Age(click.ParamType):
     name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read a number of days, weeks or years."""
+        """Parse a number of days, weeks or years."""
         told = re.fullmatch(r"(\d{1,5})([dwy])", str(value))
         if told is None:
             self.fail(f"Give days, weeks or years, such as 90d, 12w or 2y. Received: '{value}'.", param, ctx)

@@ -1,4 +1,4 @@
-"""`pneumoscreen restore`: a backup becomes the installation of the settings."""
+"""`pneumoscreen restore`: restore a backup into the configured installation."""
 
 import logging
 import os
@@ -109,14 +109,14 @@ def _refuse_full_target(settings: Settings) -> None:
 
 @contextmanager
 def _scratch_file(settings: Settings) -> Iterator[Path]:
-    """Name a file beside the database, so that a rename puts it in place."""
+    """Yield a path beside the database, so that a rename puts it in place."""
     place = _sqlite_file(settings)
     if place is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / _RESTORED
         return
     scratch = place.parent / "restoring"
-    if scratch.exists():  # of a restore that was killed
+    if scratch.exists():  # left by a restore that was killed
         shutil.rmtree(scratch)
     scratch.mkdir(mode=0o700, parents=True)
     try:
@@ -126,7 +126,7 @@ def _scratch_file(settings: Settings) -> Iterator[Path]:
 
 
 def _stage(folder: Path, manifest: Manifest, file: Path) -> None:
-    """Copy the database of a backup, bring it to this version's schema and end what must not come back."""
+    """Copy a backup's database, migrate it to this version's schema and end what must not be restored."""
     source = folder / manifest.database.file
     file.touch(mode=0o600)
     try:
@@ -151,11 +151,10 @@ def _migrate(file: Path, manifest: Manifest) -> None:
         schema.upgrade(staged)
         _refuse_foreign_schema(staged, file.with_name("empty.db"))
         with staged.write() as session:
-            # A link that was used since then would be good for a second time.
+            # A link used since the backup would be valid a second time.
             for table in (BrowserSession, SignInLink):
                 session.execute(delete(table))
-            # A trial on another machine, or a backup of somebody else's making, must call nobody
-            # and write to nobody.
+            # A trial on another machine, or a backup from somebody else, must call nobody and write to nobody.
             running = update(Webhook).where(Webhook.stopped_at.is_(None))
             session.execute(running.values(stopped_at=now(), stopped_for=RESTORED))
             unsent = update(Message).where(Message.user_id.is_not(None), Message.state == MessageState.WAITING)
@@ -169,7 +168,7 @@ def _migrate(file: Path, manifest: Manifest) -> None:
 def _refuse_foreign_schema(staged: Database, empty: Path) -> None:
     """Raise CommandFailed where a database has other tables, views or triggers than our migrations make.
 
-    A trigger of a stranger would run with every write; without ours the audit trail could be rewritten.
+    A foreign trigger would run with every write; without ours the audit trail could be rewritten.
     """
     ours = Database(f"sqlite:///{empty}")
     try:
@@ -185,7 +184,7 @@ def _refuse_foreign_schema(staged: Database, empty: Path) -> None:
 def _parts_of(database: Database) -> set[tuple[str, ...]]:
     with database.engine.connect() as connection:
         rows = connection.execute(text("SELECT type, name, tbl_name, sql FROM sqlite_master")).all()
-    # What a table is made of is written differently by a migration; a trigger is what it says.
+    # Migrations write table definitions differently; a trigger's text is what it does.
     return {
         (kind, name, table, sql if kind == "trigger" else "")
         for kind, name, table, sql in rows
@@ -194,7 +193,7 @@ def _parts_of(database: Database) -> set[tuple[str, ...]]:
 
 
 def _read_through(folder: Path, file: Path, manifest: Manifest) -> None:
-    """Read every row before anything is replaced: SQLite takes any value in any column."""
+    """Read every row before anything is replaced: SQLite accepts any value in any column."""
     staged = Database(f"sqlite:///{file}")
     try:
         with _as_damage(folder), staged.read() as session:
@@ -210,7 +209,7 @@ def _read_through(folder: Path, file: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def _as_damage(folder: Path) -> Iterator[None]:
-    """Say of a backup's database that it cannot be used, whatever shows it."""
+    """Report any error in a backup's database as a damaged backup."""
     try:
         yield
     except CommandFailed as error:
@@ -226,7 +225,7 @@ def _as_damage(folder: Path) -> Iterator[None]:
 
 
 def _open_source(folder: Path, target: ImageStore) -> ImageStore:
-    """Open the images of a backup: with the keys at hand where they are encrypted, else without."""
+    """Open the images of a backup: with the configured keys where they are encrypted, else without."""
     try:
         plain = FolderStore(folder / STORE)
         if not plain.key_record.is_encrypted:
@@ -261,9 +260,9 @@ def _restore_images(folder: Path, manifest: Manifest, file: Path, settings: Sett
 
 
 def _end_log(place: Path) -> None:
-    """Bring the write-ahead log of the database that goes into that: it must not be taken for the log of the next.
+    """Checkpoint the old database's write-ahead log into it, so that it is not taken for the new database's log.
 
-    So whoever ends this command between two steps leaves the former database whole, or the restored one.
+    So if this command is killed between two steps, either the former database or the restored one is complete.
     """
     if place.exists():
         try:

@@ -1,4 +1,4 @@
-"""`pneumoscreen store`: make the image store and its key, and seal its images with it."""
+"""`pneumoscreen store`: create the image store and its key, and encrypt its images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
 
 
 def _seal_all(opened: "ImageStore") -> Counter["Seal"]:
-    """Seal until a whole round finds nothing more to seal: a part that still runs with earlier keys may add some."""
+    """Encrypt until a whole pass finds nothing left: a program that still runs with earlier keys may add some."""
     from shared.store.reseal import Seal, seal_anew
 
     renewed = 0
@@ -104,7 +104,7 @@ def _seal_all(opened: "ImageStore") -> Counter["Seal"]:
 
 
 def _find_lost(opened: "ImageStore", database: "Database") -> Sequence[str]:
-    """Return the images that the database names and the store does not have; one that was purged meanwhile is none."""
+    """Return images named in the database but not in the store, except those purged meanwhile."""
     from cli.keeping.image_copy import named_images, still_named
     from shared.store.reseal import find_unsealed
 
@@ -112,7 +112,7 @@ def _find_lost(opened: "ImageStore", database: "Database") -> Sequence[str]:
 
 
 def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
-    """Say what was done; True where nothing is left to do."""
+    """Print what was done; return True where nothing is left to do."""
     from shared.store.reseal import Seal
 
     click.echo(f"{counts[Seal.RENEWED]:,} files are encrypted now; {max(0, counts[Seal.CURRENT]):,} were before.")

@@ -1,4 +1,4 @@
-"""`pneumoscreen adapt`: a threshold for the share of images that a site can look at, chosen without labels."""
+"""`pneumoscreen adapt`: set the threshold by the share of images that a site can read, without labels."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A folder of labelled images through a model as it serves: what `compare` and `calibrate` both need."""
+"""Run a served model on a folder of labelled images, for `compare` and `calibrate`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ BATCH: Final = 32
 
 @contextmanager
 def progress_bar() -> Iterator["ReportProgress"]:
-    """Show on standard error what is being done and how much of it is left; nothing where that is no terminal."""
+    """Show progress on standard error; nothing where that is not a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

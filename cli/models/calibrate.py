@@ -1,4 +1,4 @@
-"""`pneumoscreen calibrate`: probabilities and threshold fitted anew on a site's own labelled images."""
+"""`pneumoscreen calibrate`: fit probabilities and threshold to a site's own labelled images."""
 
 import json
 import os
@@ -107,9 +107,9 @@ def _calibrate(
 def _answer(
     folder: Path | None, data_dir: Path | None, place: Path, report_progress: "ReportProgress"
 ) -> tuple[ModelSpec, "LabelledImages", Any, Reviewed | None]:
-    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first.
+    """Return a model's spec, the images, and the model's logits for them; too few images are refused first.
 
-    Without a folder the images are those reviewed at this site, of which the last value tells.
+    Without a folder the images are those reviewed at this site, and the last value describes them.
     """
     from evaluation.calibrate import check_contents
     from evaluation.labelled import read_images

@@ -1,4 +1,4 @@
-"""`pneumoscreen compare`: all models side by side, on one set of images or by the figures that they bring."""
+"""`pneumoscreen compare`: all models side by side, on one set of images or by their own figures."""
 
 import json
 import os
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
 SPEED_IMAGES, SPEED_SECONDS = 100, 5.0
-"""How many images, and at most how long, a model's speed is measured."""
+"""On how many images, and for how long at most, a model's speed is measured."""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -83,7 +83,7 @@ def compare(
 
 
 def _choose(models_dir: Path, chosen: str | None, default: str | None) -> list[Path]:
-    """Return the folders to compare, the one to test against first; raise ModelUnavailable for an unknown name."""
+    """Return the folders to compare, the reference model's first; raise ModelUnavailable for an unknown name."""
     there = model_folders(models_dir)
     if not there:
         raise CommandFailed(f"There is no model in {models_dir}. Train one with 'pneumoscreen train'.")
@@ -116,7 +116,7 @@ def _brought(folder: Path) -> Row:
 
 
 def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:
-    """Run every model on the images; return a row each, and what was run on."""
+    """Run every model on the images; return a row for each, and a description of the run."""
     from evaluation.labelled import class_folders
 
     class_folders(folder)
@@ -147,7 +147,7 @@ def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row]
 
 
 class _ImagesByWay:
-    """The images of a folder, read once for each way in which a model prepares them."""
+    """The images of a folder, read once for each way in which models prepare them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -155,7 +155,7 @@ class _ImagesByWay:
         self.first: LabelledImages | None = None
 
     def at(self, spec: ModelSpec, report_progress: "ReportProgress") -> "LabelledImages":
-        """Return the images as a network sees them.
+        """Return the images as a model's network sees them.
 
         Raises ModelUnavailable where they are not the images that the first model saw.
         """
@@ -189,7 +189,7 @@ def _run(folder: Path, images: _ImagesByWay, report_progress: "ReportProgress") 
 
 
 def _images_per_second(classifier: "Classifier", pixels: np.ndarray) -> float:
-    """Return how fast one thread screens single images; the network is warm by then."""
+    """Return how fast one thread screens single images, with the network warmed up."""
     started, done = time.perf_counter(), 0
     while done < min(SPEED_IMAGES, len(pixels)) and time.perf_counter() - started < SPEED_SECONDS:
         classifier.answer(pixels[done : done + 1])

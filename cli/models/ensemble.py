@@ -50,7 +50,7 @@ def _write(folder: Path, spec: ModelSpec) -> None:
 
 
 def _member(models_dir: Path, text: str) -> tuple[Member, ModelSpec]:
-    """Read `NAME` or `NAME=WEIGHT`; raises CommandFailed where the weight is none."""
+    """Parse `NAME` or `NAME=WEIGHT`; raises CommandFailed where the weight is invalid."""
     name, _, weight = text.partition("=")
     spec = read_spec(find_model(models_dir, name))
     try:
@@ -61,7 +61,7 @@ def _member(models_dir: Path, text: str) -> tuple[Member, ModelSpec]:
 
 
 def _describe(name: str, parts: Sequence[tuple[Member, ModelSpec]]) -> ModelSpec:
-    """Return the spec of an ensemble; raises CommandFailed where the name or the members do not go."""
+    """Return the spec of an ensemble; raises CommandFailed where the name is invalid or the members do not match."""
     members, specs = zip(*parts, strict=True)
     try:
         return ModelSpec(
@@ -89,5 +89,5 @@ def _describe(name: str, parts: Sequence[tuple[Member, ModelSpec]]) -> ModelSpec
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """Name each text once, in order."""
+    """Join texts, each once, in order."""
     return "; ".join(dict.fromkeys(texts))

@@ -1,4 +1,4 @@
-"""`pneumoscreen estimate`: what to expect of a model elsewhere, three estimates side by side."""
+"""`pneumoscreen estimate`: what to expect of a model at other sites, three estimates side by side."""
 
 import json
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 GAP: Final = "framing gap"
 MARGIN: Final = 0.05
-"""Around the lungs, as the framed recipes have it."""
+"""Around the lungs, as in the framed recipes."""
 _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 
 
@@ -100,7 +100,7 @@ def estimate(
 
 
 def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
-    """Screen the images of each estimate as a worker would; return its figures, by its name.
+    """Screen the images of each estimate as a worker would; return the figures by estimate.
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
@@ -124,9 +124,9 @@ def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
 
 
 def _read_gap(folder: Path) -> dict[str, Any]:
-    """Return the figures on the normal images that a training was kept from, by layout, and its held-out pneumonia.
+    """Return the figures on the normal images that a training left out, by layout, and its held-out pneumonia.
 
-    Raises CommandFailed where the folder is of no such training.
+    Raises CommandFailed where the folder does not come from such a training.
     """
     try:
         metrics = json.loads((folder / "metrics.json").read_text())
@@ -138,7 +138,7 @@ def _read_gap(folder: Path) -> dict[str, Any]:
 
 
 def _write(place: Path, figures: dict[str, Any]) -> None:
-    """Put estimates into a model's metrics.json and its card; raise CommandFailed where the card cannot be made."""
+    """Write estimates to a model's metrics.json and its card; raise CommandFailed where the card cannot be made."""
     from evaluation.calibrate import write_whole
     from evaluation.card import card
     from training.recipes import planned_by
@@ -152,7 +152,7 @@ def _write(place: Path, figures: dict[str, Any]) -> None:
             f"{path} does not hold the figures of a whole training ({type(error).__name__}: {error}), from which the "
             "card is made. Nothing was written to the model. Leave --write out, or restore the file."
         ) from error
-    # In one step each: nothing else keeps the figures of the training.
+    # Written atomically: there is no other copy of the training's figures.
     attempt(lambda: write_whole(path, json.dumps(metrics, indent=2) + "\n"), path)
     attempt(lambda: write_whole(place / "card.md", text), place / "card.md")
 

@@ -92,7 +92,7 @@ def evaluate(
             found, said = assess_folder(folder, place, backend, prevalences, report_progress), None
         else:
             found, said = _assess_reviewed(data_dir, place, backend, prevalences, report_progress)
-        # Files first: a reader that closes the pipe of the tables, as `head` does, must not cost them.
+        # Files first: they must be written even if the reader of the tables closes the pipe, as `head` does.
         if json_file is not None:
             write_file(json_file, json.dumps(found.figures, indent=2) + "\n")
         if report_file is not None:
@@ -132,7 +132,7 @@ def assess_folder(
 def _assess_reviewed(
     data_dir: Path | None, model: Path, backend: str, prevalences: Sequence[float], report_progress: "Progress"
 ) -> tuple["Assessment", str]:
-    """Measure a model on the reviews of this site; return the figures, and what to say of their labels."""
+    """Measure a model on the reviews of this site; return the figures, and a description of their labels."""
     classifier = _load(model, backend, report_progress)
     reviewed = read_reviews(data_dir, classifier.spec, "evaluate", report_progress)
     found = _assess(

@@ -1,4 +1,4 @@
-"""A model's figures as a person reads them in a terminal."""
+"""Print a model's figures in a terminal."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 def show_figures(figures: dict[str, Any], points: list[dict[str, Any]], console: Console) -> None:
-    """Print the figures of `evaluation.assessment` and the threshold table `points`, a few rows of it."""
+    """Print the figures of `evaluation.assessment` and a few rows of the threshold table `points`."""
     images = figures["images"]
     console.print(f"{figures['model']} on {images['NORMAL']:,} normal and {images['PNEUMONIA']:,} pneumonia images")
     console.print(_figure_table(figures))
@@ -57,7 +57,7 @@ def _confusion_table(matrix: dict[str, int]) -> Table:
 
 
 def _threshold_table(points: list[dict[str, Any]], place: int, prevalence: float, own: float) -> Table:
-    """Show one prevalence's columns; the model's own threshold stands out, by an arrow too where there is no colour."""
+    """Show one prevalence's columns; highlight the model's own threshold, also by an arrow in case of no colour."""
     table = Table(
         title=f"Thresholds; PPV, NPV and images flagged per case found at a prevalence of {100 * prevalence:.4g}%",
         caption="> the model's threshold. All rows: --json FILE or --report FILE.html.",

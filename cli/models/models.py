@@ -1,4 +1,4 @@
-"""`pneumoscreen models`: which models there are, how good they are and whether their files are whole."""
+"""`pneumoscreen models`: list the models, their figures and whether their files are intact."""
 
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,7 @@ def models(models_dir: Path) -> None:
 
 
 def _add_row(table: Table, folder: Path) -> str | None:
-    """Add a model's row; return what is wrong with its files, None where they are whole or only not here."""
+    """Add a model's row; return what is wrong with its files, None where they are intact or merely absent."""
     try:
         spec = read_spec(folder)
         cells = _cells(spec, folder)
@@ -53,7 +53,7 @@ def _add_row(table: Table, folder: Path) -> str | None:
     try:
         verify_weights(folder, spec)
     except ModelUnavailable as error:
-        # Large weights are not committed; figures and card are of use without them.
+        # Large weights are not committed; figures and card are useful without them.
         is_absent = not spec.members and weigh(folder, spec) is None
         table.add_row(*cells, "no weights here" if is_absent else "damaged")
         return None if is_absent else str(error)
@@ -67,7 +67,7 @@ def _cells(spec: ModelSpec, folder: Path) -> list[str]:
 
 
 def _validation_figures(spec: ModelSpec, folder: Path) -> list[str]:
-    """Return AUC, recall and specificity from metrics.json; dashes where they are not there or of another threshold."""
+    """Return AUC, recall and specificity from metrics.json; dashes where missing or measured at another threshold."""
     figures = read_metrics(folder)
     if figures is None:
         return ["-", "-", "-"]

@@ -1,4 +1,4 @@
-"""This site's own reviews as labels: what `evaluate --reviewed` and `calibrate --reviewed` measure and fit on."""
+"""This site's own reviews as labels, for `evaluate --reviewed` and `calibrate --reviewed`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ REVIEWED: Final = click.option(
     "--reviewed", is_flag=True, help="Take the X-rays that readers have reviewed here, in place of DIR."
 )
 SOURCE: Final = "reviews of this site"
-"""What stands in place of a folder's name."""
+"""Shown in place of a folder's name."""
 MOST_REVIEWS: Final = 1_000_000
 _LEFT_OUT: Final = {
     "inadequate": "technically inadequate",
@@ -35,17 +35,17 @@ _LEFT_OUT: Final = {
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Images with the labels that readers have named, and how many were left out."""
+    """Images with the labels that readers gave, and how many were left out."""
 
     images: "LabelledImages"
     counts: Mapping[str, Any]
-    """As JSON holds them, with the threshold in force here, 0 to 1."""
+    """As in the JSON, with the threshold in force here, 0 to 1."""
     own_threshold: float
-    """That of the model's folder, 0 to 1, by which figures are measured."""
+    """The threshold in the model's folder, 0 to 1, at which figures are measured."""
 
     @property
     def said(self) -> str:
-        """Say what the labels are, what was left out, and where figures are not at the threshold in force."""
+        """Describe the labels, what was left out, and any figures not at the threshold in force."""
         left = ", ".join(f"{count:,} {_LEFT_OUT[reason]}" for reason, count in self.counts["left_out"].items())
         return (
             f"Labels are what readers said of {self.counts['images']:,} X-rays, {self.counts['blind']:,} of them "
@@ -66,13 +66,13 @@ class Reviewed:
 
 
 def check_source(folder: Path | None, *, reviewed: bool) -> None:
-    """Raise UsageError unless there is one source of labels."""
+    """Raise UsageError unless exactly one source of labels is given."""
     if reviewed == (folder is not None):
         raise click.UsageError("Name a folder of labelled images, or say --reviewed, and not both.")
 
 
 def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_progress: "ReportProgress") -> Reviewed:
-    """Read every reviewed image of this site as a model sees it; the reading is on record.
+    """Read every reviewed image of this site as a model sees it, and record that in the audit trail.
 
     Raises CommandFailed where nothing was reviewed, DataUnusable where one of the labels is missing.
     """
@@ -103,7 +103,7 @@ def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_pr
 def _read_labels(
     data_dir: Path | None, spec: ModelSpec, command: str
 ) -> tuple["NamedLabels", Mapping[str, str], float]:
-    """Return the labels, whose the images are where that is known, and the model's threshold in force."""
+    """Return the labels, the images' patients where known, and the model's threshold in force."""
     from sqlalchemy.exc import DBAPIError
 
     from shared.activations.in_force import spec_in_force

@@ -1,4 +1,4 @@
-"""A model's spec written anew: in its place, as a model of its own, or as it was before."""
+"""Rewrite a model's spec: in place, as a new model, or back to the one before."""
 
 import fcntl
 import json
@@ -35,14 +35,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def keeping_options(command: Command) -> Command:
-    """Add the options that say where a spec is kept, which `keep`, `check_keeping` and `undo_last` take."""
+    """Add the options for where to write a spec, which `keep`, `check_keeping` and `undo_last` take."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def check_keeping(place: Path, *, out: Path | None, in_place: bool) -> None:
-    """Refuse --out beside --in-place, and an --out that cannot become a model folder, before any image is read."""
+    """Refuse --out together with --in-place, and an unusable --out, before any image is read."""
     if in_place and out is not None:
         raise click.UsageError("Choose --out or --in-place.")
     if out is not None:
@@ -50,7 +50,7 @@ def check_keeping(place: Path, *, out: Path | None, in_place: bool) -> None:
 
 
 def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry_run: bool) -> None:
-    """Write the spec where it was asked for, and say so; nowhere where nothing was asked for."""
+    """Write the spec where requested, and report it; write nothing where neither option was given."""
     if dry_run or not (in_place or out):
         click.echo("Nothing was changed. Keep it with --in-place, or as a model of its own with --out FOLDER.")
     elif out is not None:
@@ -70,7 +70,7 @@ def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Have other commands that change the same model folder wait until this one has written."""
+    """Lock a model folder against other commands that change it."""
     handle = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -80,7 +80,7 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
-    """Raise CommandFailed where the folder's spec is no longer the one that `fresh` followed."""
+    """Raise CommandFailed where the folder's spec has changed since `fresh` was derived from it."""
     from evaluation.calibrate import undo
 
     if read_spec(place) != undo(fresh):
@@ -91,7 +91,7 @@ def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
 
 
 def undo_last(place: Path, *, dry_run: bool, has_images: bool, out: Path | None) -> None:
-    """Put the calibration before the one in force back; refuse images and --out, which nothing would come of."""
+    """Restore the calibration before the current one; refuse images and --out, which would have no effect."""
     if has_images or out is not None:
         raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
     from evaluation.calibrate import undo, write_spec
@@ -121,11 +121,11 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
 
 
 def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
-    """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
+    """Write a model folder with the same weights under a new name, atomically."""
     from evaluation.calibrate import write_spec
 
     with whole_folder(out) as fresh:
-        shutil.copytree(place, fresh, ignore=shutil.ignore_patterns(".*"))  # what a command that was killed left
+        shutil.copytree(place, fresh, ignore=shutil.ignore_patterns(".*"))  # leftovers of a killed command
         write_spec(fresh, spec.model_copy(update={"name": out.name}))
         _note_on_card(fresh / CARD_FILE, spec)
         _note_on_figures(fresh, spec)
@@ -133,9 +133,9 @@ def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a path to make a folder at, and move it to `target` when it is whole; an error leaves nothing.
+    """Yield a path to make a folder at, and move it to `target` when it is complete; an error leaves nothing.
 
-    Raises OSError where it cannot be moved, as onto a folder that is there.
+    Raises OSError where it cannot be moved, as where the target folder exists.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as scratch:
@@ -145,11 +145,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def _note_on_card(card: Path, spec: ModelSpec) -> None:
-    """Say at the top of a copied card, where there is one, whose figures it holds; an older such line goes."""
+    """State at the top of a copied card, if any, whose figures it holds; replace an older such line."""
     if not card.is_file():
         return
     note = f"{_NOTE} The figures below {_say_of_which(spec)}"
-    # A card from elsewhere may hold bytes that are no UTF-8: they stay as they are.
+    # A third party's card may hold bytes that are not UTF-8: they are preserved.
     text = card.read_text(encoding="utf-8", errors="surrogateescape")
     lines = [line for line in text.split("\n") if not line.startswith(_NOTE)]
     place = 1 if lines[0].startswith("# ") else 0
@@ -158,7 +158,7 @@ def _note_on_card(card: Path, spec: ModelSpec) -> None:
 
 
 def _note_on_figures(folder: Path, spec: ModelSpec) -> None:
-    """Say first in a copied metrics.json, where there is one, which calibration its figures were measured with."""
+    """State first in a copied metrics.json, if any, with which calibration its figures were measured."""
     figures = read_metrics(folder)
     if not figures:
         return
@@ -179,7 +179,7 @@ def _say_of_which(spec: ModelSpec) -> str:
 
 
 def attempt(write: Callable[[], object], target: Path) -> None:
-    """Write; raise CommandFailed where `target` cannot be written."""
+    """Call `write`; raise CommandFailed where `target` cannot be written."""
     try:
         write()
     except OSError as error:

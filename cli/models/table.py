@@ -1,4 +1,4 @@
-"""Models side by side: one row a model, on the screen, as Markdown and as JSON."""
+"""Tables of models: one row per model, on the screen, as Markdown and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ _FIGURES: Final = (
     ("accuracy", "accuracy"), ("recall", "recall"), ("specificity", "specificity"), ("auc", "AUC"), ("ece", "ECE"),
 )  # fmt: skip
 _ESTIMATES: Final = (("framing gap", "framing gap AUC"), ("elsewhere", "elsewhere AUC"))
-"""Of `pneumoscreen estimate`: the two that a model's own training set does not flatter."""
+"""Of `pneumoscreen estimate`: the two that a model's own training set does not bias."""
 _DIGITS: Final = 4
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one model."""
+    """The data of one model."""
 
     name: str
     images: int | None = None
@@ -36,7 +36,7 @@ class Row:
     images_per_second: float | None = None
     note: str = ""
     estimates: dict[str, Any] | None = None
-    """What `pneumoscreen estimate` has written, by its name."""
+    """Results of `pneumoscreen estimate`, by name."""
 
 
 def weigh(folder: Path, spec: ModelSpec) -> float | None:
@@ -47,9 +47,9 @@ def weigh(folder: Path, spec: ModelSpec) -> float | None:
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
-    """Read the validation figures that a model folder brings; None where it brings none.
+    """Read the validation figures in a model folder; None where there are none.
 
-    Raises ModelUnavailable where the file holds something else.
+    Raises ModelUnavailable where the file is malformed.
     """
     path = folder / METRICS_FILE
     if not path.is_file():
@@ -70,7 +70,7 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
 
 
 def headings(rows: Sequence[Row]) -> list[str]:
-    """Name the columns; those that no row fills are left out."""
+    """Return the column headings; columns that no row fills are left out."""
     found = [title for _, title in _FIGURES]
     if any((row.figures or {}).get("mcnemar") for row in rows):
         found.append("McNemar b, c, p")
@@ -112,7 +112,7 @@ def _chance(p: float) -> str:
 
 
 def screen_table(rows: Sequence[Row], title: str) -> Table:
-    """Lay the rows out for a terminal, an interval on a line of its own."""
+    """Format the rows for a terminal, with each interval on its own line."""
     table = Table(title=title)
     names = headings(rows)
     for name in names:
@@ -124,7 +124,7 @@ def screen_table(rows: Sequence[Row], title: str) -> Table:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return a sentence for each model that there is something to say of."""
+    """Return a note for each model that needs one."""
     return [f"{row.name}: {row.note}" for row in rows if row.note]
 
 
@@ -138,5 +138,5 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the rows as JSON holds them."""
+    """Return the rows in the form of the JSON."""
     return [asdict(row) for row in rows]

@@ -1,4 +1,4 @@
-"""`pneumoscreen threshold`: put another threshold in force, on record, or say which were."""
+"""`pneumoscreen threshold`: put another threshold in force, with an audit record, or list those before."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def threshold(model: str, value: float | None, is_undo: bool, models_dir: Path, 
 
 
 def _put(session: Session, spec: ModelSpec, value: float | None) -> tuple[ModelSpec, ModelSpec]:
-    """Put a threshold in force, the one before where None is given; return the spec before and since."""
+    """Put a threshold in force, the previous one where None is given; return the spec before and after."""
     before, actor = spec_in_force(session, spec), Actor(operating_user())
     if value is None:
         return before, put_back_threshold(session, actor, spec)

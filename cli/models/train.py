@@ -89,7 +89,7 @@ def train(
     refuse_test_split(data)
     class_folders(data)
     can_train = importlib.util.find_spec("tensorflow") is not None
-    # A process has one backend of Keras: a name that no recipe has is said where nothing can be trained, too.
+    # A process has one Keras backend: an unknown recipe is reported even where nothing can be trained.
     recipes = _recipes("tensorflow" if can_train else "openvino")
     if recipe_name not in recipes:
         raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(recipes))}.")
@@ -103,7 +103,7 @@ def train(
 
 
 def _recipes(backend: str) -> "dict[str, Recipe]":
-    """Import the recipes with the networks that they build, on a backend of Keras; OpenVINO's is quicker to load."""
+    """Import the recipes and the networks that they build, on a Keras backend; OpenVINO's loads faster."""
     os.environ.setdefault("KERAS_BACKEND", backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from training.recipes import RECIPES
@@ -112,7 +112,7 @@ def _recipes(backend: str) -> "dict[str, Recipe]":
 
 
 def _adjust(recipe: "Recipe", *, epochs: int | None, **numbers: int | str | None) -> "Recipe":
-    """Replace the recipe's numbers by those that were given."""
+    """Replace the recipe's numbers by those given."""
     given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if epochs is not None:
         given["phases"] = tuple(replace(phase, epochs=min(phase.epochs, epochs)) for phase in recipe.phases)
@@ -120,6 +120,6 @@ def _adjust(recipe: "Recipe", *, epochs: int | None, **numbers: int | str | None
 
 
 def _stored_weights(file_name: str) -> Path | None:
-    """Find a recipe's file of ImageNet weights in the data folder; None where it is not there."""
+    """Find a recipe's file of ImageNet weights in the data folder; None where it does not exist."""
     stored = DATA / "weights" / file_name
     return stored if file_name and stored.is_file() else None

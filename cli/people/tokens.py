@@ -1,4 +1,4 @@
-"""`pneumoscreen tokens`: keys to the API, on the database itself."""
+"""`pneumoscreen tokens`: API tokens, directly on the database."""
 
 import uuid
 from pathlib import Path

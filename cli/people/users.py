@@ -1,4 +1,4 @@
-"""`pneumoscreen users`: accounts, on the database itself."""
+"""`pneumoscreen users`: accounts, directly on the database."""
 
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def set_password(data_dir: Path | None, name: str, password: str, revoke_tokens:
 
 
 def record_revocation(session: Session, user: User, tokens: int) -> None:
-    """Leave a row where API tokens of an account were revoked at the command line."""
+    """Record that API tokens of an account were revoked at the command line."""
     if tokens:
         detail = {"change": "revoked"}
         record(session, Action.TOKEN_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)
@@ -191,6 +191,6 @@ def enable_user(data_dir: Path | None, name: str) -> None:
 
 
 def _record(session: Session, user: User, change: str) -> None:
-    # No account stands behind the command line; the trail names the operating system's user.
+    # The command line has no account; the audit trail names the operating system's user.
     detail = {"change": change, "role": user.role.value}
     record(session, Action.USER_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)

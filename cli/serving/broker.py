@@ -1,4 +1,4 @@
-"""The embedded Redis: a real server on a unix socket, its queue kept on disk between starts."""
+"""The embedded Redis: a real server on a unix socket, its queue persisted between starts."""
 
 import importlib.util
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 START_SECONDS = 60.0
 SOCKET: Final = "redis.sock"
 EARLY_ENDS: Final = 2
-"""So often in a row Redis may end itself before it answers until what it reads then is taken for damaged."""
+"""How often in a row Redis may exit before it answers until its file counts as damaged."""
 
 
 class NoRedis(PneumoScreenError):
@@ -43,7 +43,7 @@ def find_server() -> Path:
 
 
 def command(server: Path, folder: Path, place: Path) -> list[str]:
-    """Return the command that starts the server: append-only file, nothing evicted, no network port."""
+    """Return the command that starts the server: append-only file, no eviction, no network port."""
     options = {
         "port": "0",
         "unixsocket": str(place),
@@ -61,7 +61,7 @@ def command(server: Path, folder: Path, place: Path) -> list[str]:
 
 
 def wait_until_ready(place: Path, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until the server answers; raise NoRedis where it ends or stays silent for START_SECONDS."""
+    """Wait until the server answers; raise NoRedis where it exits or stays silent for START_SECONDS."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -82,9 +82,9 @@ def _answers(place: Path) -> bool:
 
 
 def ping(place: Path) -> bytes:
-    """Send PING as a line (redis.io, protocol, inline commands) and return what came; nothing where nobody listens.
+    """Send PING as a line (redis.io, protocol, inline commands) and return the reply; empty where nobody listens.
 
-    Redis's client library takes 0.2 s to load at a start. Raises TimeoutError where nothing comes within a second.
+    Redis's client library takes 0.2 s to load at a start. Raises TimeoutError where no reply comes within a second.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
@@ -92,14 +92,14 @@ def ping(place: Path) -> bytes:
             connection.connect(str(place))
             connection.sendall(b"PING\r\n")
             return connection.recv(64)
-        except (TimeoutError, BlockingIOError) as error:  # the latter: its queue of connections is full (connect(2))
+        except (TimeoutError, BlockingIOError) as error:  # the latter: its connection backlog is full (connect(2))
             raise TimeoutError(f"Nothing came from {place}.") from error
-        except OSError:  # not there yet, or no more
+        except OSError:  # not started yet, or ended
             return b""
 
 
 class EmbeddedRedis:
-    """The Redis of one data folder, as the supervisor starts it, asks it and mends it."""
+    """The Redis of one data folder, with the supervisor's start, health check and repair."""
 
     def __init__(self, kept: Path, run_folder: Path) -> None:
         """Take the folder of its append-only file, and that of its socket."""
@@ -111,15 +111,15 @@ class EmbeddedRedis:
         return command(find_server(), self._kept.resolve(), self.place)
 
     def wait_until_ready(self, program: Program) -> None:
-        """Wait until it answers; raise NoRedis where it does not start or ends."""
+        """Wait until it answers; raise NoRedis where it does not start or exits."""
         if program.process is None:
             raise NoRedis("The embedded Redis could not be started; the reason stands above.")
         wait_until_ready(self.place, program.process)
 
     def ask(self) -> Health:
-        """Ask whether it is well. One that has no memory answers with an error and is.
+        """Check its health. A Redis that is out of memory answers with an error but is alive.
 
-        One that still reads its file may yet end at damage in it, so that answer is told apart (redis.io, PING).
+        One that is still loading its file may yet exit at damage in it, so that answer is told apart (redis.io, PING).
         """
         try:
             answer = ping(self.place)
@@ -130,18 +130,18 @@ class EmbeddedRedis:
         return Health.WELL if answer else Health.UNREACHABLE
 
     def before_start(self, early_ends: int) -> None:
-        """Make its folders where they are gone; set its file aside where it has ended again and again in reading it."""
-        # Files that are left for days vanish from /tmp on many systems. A folder that somebody else made there in the
-        # meantime is not used: who owns it could take the socket's place.
+        """Recreate its folders where they are gone; set its file aside where it exited repeatedly while reading it."""
+        # Many systems delete files from /tmp that were not used for days. A folder that somebody else created there in
+        # the meantime is not used: its owner could replace the socket.
         self._run_folder.mkdir(mode=0o700, exist_ok=True)
         if not is_private(self._run_folder):
             raise PermissionError(f"{self._run_folder} belongs to somebody else or is open to others")
-        if early_ends == EARLY_ENDS:  # once: it would set aside what is good where something else is wrong
+        if early_ends == EARLY_ENDS:  # once: otherwise it would set aside a good file where something else is wrong
             self.set_aside()
         self._kept.mkdir(mode=0o700, exist_ok=True)
 
     def set_aside(self) -> Path | None:
-        """Move what it has kept out of its way, over what was set aside before; None where there is nothing."""
+        """Move its stored file away, replacing any set aside before; return None where there is none."""
         if not self._kept.exists():
             return None
         aside = self._kept.with_name(f"{self._kept.name}.damaged")
@@ -153,6 +153,6 @@ class EmbeddedRedis:
 
 
 def is_private(folder: Path) -> bool:
-    """Say whether a folder is this account's own and closed to all others."""
+    """Tell whether a folder belongs to this account and is closed to all others."""
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) & 0o077 == 0

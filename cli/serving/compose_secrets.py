@@ -1,4 +1,4 @@
-"""Make the secret files that `docker-compose.yml` mounts. It runs before any install, on Python alone."""
+"""Create the secret files that `docker-compose.yml` mounts. Runs before any installation, on plain Python."""
 
 import secrets
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def make_secrets(folder: Path) -> list[Path]:
-    """Write each secret that is not there yet and return the new files.
+    """Write each secret that does not exist yet and return the new files.
 
     The folder is closed to others; the files are readable, because a container reads them as its own user.
     """

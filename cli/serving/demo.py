@@ -1,4 +1,4 @@
-"""`pneumoscreen demo`: the whole way on this machine, with data of its own, and nothing left behind."""
+"""`pneumoscreen demo`: an end-to-end demonstration on this machine with temporary data."""
 
 import os
 import re
@@ -37,7 +37,7 @@ STALL_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 30.0
 LOG_LINES: Final = 30
 
-# A demonstration must not write into a real installation, so of the settings only these reach its server.
+# A demonstration must not write into a real installation, so only these settings are passed to its server.
 _KEPT: Final = {f"{PREFIX}{name}" for name in ("MODEL", "MODELS_DIR", "BACKEND", "BATCH_SIZE")}
 _READY: Final = re.compile(r"^PneumoScreen is ready at (http://\S+)$", re.MULTILINE)
 _NOT_READY: Final = re.compile(r"nothing is screened", re.MULTILINE)
@@ -63,12 +63,12 @@ def demo(images: str | None, output: Path | None) -> None:
 
 
 def has_outcome(result: Result, is_sample: bool) -> bool:
-    """Say whether a file is accounted for: answered, or, where it is no image, rejected. A sample is an image."""
+    """Tell whether a file has its expected outcome: screened, or, if it is no image, rejected. A sample is an image."""
     return result.state == State.DONE or (result.state == State.REJECTED and not is_sample)
 
 
 def _screen(folder: Path, images: str | None) -> tuple[list[Result], float]:
-    """Screen in a server that lives as long as this call; return the results and the seconds they took."""
+    """Screen in a temporary server; return the results and the seconds they took."""
     files = _samples(folder / "samples") if images is None else collect([images])
     if not files:
         raise CommandFailed(f"There are no files in {images}.")
@@ -83,7 +83,7 @@ def _screen(folder: Path, images: str | None) -> tuple[list[Result], float]:
 
 
 def _samples(folder: Path) -> list[LocalFile | Unreadable]:
-    """Draw the samples; they go by their bare names, because their folder is gone when somebody reads the table."""
+    """Draw the samples; they have bare names, because their folder is gone when somebody reads the table."""
     write_samples(folder)
     found = collect([str(folder)])
     return [replace(file, name=file.path.name) if isinstance(file, LocalFile) else file for file in found]
@@ -91,7 +91,7 @@ def _samples(folder: Path) -> list[LocalFile | Unreadable]:
 
 @contextmanager
 def running_server(data_dir: Path) -> Iterator[str]:
-    """Start `serve` on a free port, yield its address when it is ready, and stop it; show its log where it fails."""
+    """Start `serve` on a free port, yield its address when it is ready, and stop it; show its log if it fails."""
     data_dir.mkdir()
     log = data_dir.with_name("serve.log")
     with log.open("wb") as output:
@@ -143,7 +143,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", log: Path) -> str:
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
-    """Ask the server to stop; where it does not, end its process group."""
+    """Ask the server to stop; if it does not, kill its process group."""
     if server.poll() is None:
         server.terminate()
     try:

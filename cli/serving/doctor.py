@@ -1,4 +1,4 @@
-"""`pneumoscreen doctor`: what this machine has and lacks, and what to do about it. Looks, changes nothing."""
+"""`pneumoscreen doctor`: check what this machine has and lacks, and what to do about it. Changes nothing."""
 
 import importlib.util
 import os
@@ -53,7 +53,7 @@ _BACKENDS: Final = {"auto": ("openvino", "tensorflow"), "openvino": ("openvino",
 
 
 class Level(StrEnum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     OK = "OK"
     WARN = "WARN"
@@ -86,7 +86,7 @@ def doctor(data_dir: Path | None, port: int) -> None:
 
 
 def check_python(_settings: Settings, _port: int) -> Finding:
-    """Compare the Python that runs with those that are tested."""
+    """Compare the running Python with the tested versions."""
     version = sys.version_info[:2]
     found = ".".join(map(str, sys.version_info[:3]))
     if version < OLDEST:
@@ -97,7 +97,7 @@ def check_python(_settings: Settings, _port: int) -> Finding:
 
 
 def check_data_folder(settings: Settings, _port: int) -> Finding:
-    """See that the data folder, or the nearest folder above it, can be written and has room."""
+    """Check that the data folder, or its nearest existing parent, is writable and has room."""
     folder = settings.data_dir.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -116,7 +116,7 @@ def check_data_folder(settings: Settings, _port: int) -> Finding:
 
 
 def check_access(settings: Settings, _port: int) -> Finding:
-    """See that no other account of this machine can read what is kept: hashes of passwords, images and names."""
+    """Check that no other account of this machine can read the stored password hashes, images and names."""
     folder = settings.data_dir
     if not folder.is_dir():
         return Finding(
@@ -134,7 +134,7 @@ def check_access(settings: Settings, _port: int) -> Finding:
 
 
 def check_files(_settings: Settings, _port: int) -> Finding:
-    """See that enough files may be open at once."""
+    """Check that enough files may be open at once."""
     try:
         return Finding("Open files", Level.OK, f"{allow_files():,} at once")
     except TooFewFiles as error:
@@ -176,7 +176,7 @@ def _database_unusable(settings: Settings, error: Exception) -> Finding:
 
 
 def check_redis(settings: Settings, _port: int) -> Finding:
-    """Ask the Redis that is set; where none is set, find the program to embed."""
+    """Check the configured Redis; where none is set, find the program to embed."""
     if "redis_url" not in settings.model_fields_set:
         if is_served(settings.data_dir):
             return Finding("Redis", Level.OK, "run by the server on this folder")
@@ -190,13 +190,13 @@ def check_redis(settings: Settings, _port: int) -> Finding:
             return Finding("Redis", Level.OK, f"answers; {len(heartbeats.workers())} workers are ready")
         finally:
             heartbeats.close()
-    except (BrokerAway, ValueError) as error:  # ValueError: the address is none
+    except (BrokerAway, ValueError) as error:  # ValueError: the address is invalid
         advice = f"Start it, or correct {PREFIX}REDIS_URL. Images are kept and wait until it answers."
         return Finding("Redis", Level.FAIL, str(error), advice)
 
 
 def check_store(settings: Settings, _port: int) -> Finding:
-    """See that an image could be kept, and that the store's keys are at hand."""
+    """Check that an image could be stored, and that the store's keys are available."""
     if settings.store_url is None and not settings.store.exists():
         return Finding("Image store", Level.OK, f"{settings.store} is not made yet", "'pneumoscreen serve' makes it.")
     kept = "encrypted" if settings.store_key else "not encrypted"
@@ -209,7 +209,7 @@ def check_store(settings: Settings, _port: int) -> Finding:
 
 
 def check_mail(settings: Settings, _port: int) -> Finding:
-    """Connect to the mail server as the sweep does, sign in where it is set, and send nothing."""
+    """Connect to the mail server as the sweep does, sign in where configured, and send nothing."""
     if settings.smtp_host is None:
         return Finding("E-mail", Level.OK, "off", f"{PREFIX}SMTP_HOST turns it on.")
     from worker.messages.smtp import RelayAway, connect
@@ -239,7 +239,7 @@ def check_translations(_settings: Settings, _port: int) -> Finding:
 
 
 def check_model(settings: Settings, _port: int) -> Finding:
-    """Read the spec of the settings' model, and of the one that new jobs get, and compare their weights with it."""
+    """Read the specs of the settings' model and of the default of new jobs, and compare their weights with them."""
     try:
         whole = [_verify(settings.models_dir / name) for name in dict.fromkeys((settings.model, _chosen(settings)))]
     except ModelUnavailable as error:
@@ -254,7 +254,7 @@ def _verify(folder: Path) -> ModelSpec:
 
 
 def _chosen(settings: Settings) -> str:
-    """Name the model that new jobs get; what is wrong with the database another check says."""
+    """Return the default model of new jobs; another check reports problems with the database."""
     try:
         database = open_database(settings)
         try:
@@ -276,7 +276,7 @@ def _model_advice(settings: Settings) -> str:
 
 
 def check_backend(settings: Settings, _port: int) -> Finding:
-    """See that something that runs networks is installed; import nothing."""
+    """Check that a runtime for networks is installed, without importing it."""
     wanted = _BACKENDS[settings.backend]
     present = [name for name in wanted if importlib.util.find_spec(name)]
     if not present or not importlib.util.find_spec("keras"):
@@ -287,7 +287,7 @@ def check_backend(settings: Settings, _port: int) -> Finding:
 
 
 def check_port(_settings: Settings, port: int) -> Finding:
-    """See that the port can be listened on."""
+    """Check that the port is free to listen on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""What a first start on one machine needs: a first account, a local token and the sample images."""
+"""Set up a first start on one machine: a first account, a local token and the sample images."""
 
 import logging
 import tempfile
@@ -33,7 +33,7 @@ def sign_in_secret(database: Database) -> str | None:
 
 
 def _first_admin(session: Session) -> User | None:
-    """Return the oldest active admin; make one where there is no account at all; None where all are disabled."""
+    """Return the oldest active admin; create one where there is no account at all; None where all are disabled."""
     found = session.scalar(
         select(User).where(User.role == Role.ADMIN, User.is_active).order_by(User.created_at).limit(1)
     )
@@ -49,9 +49,9 @@ def _record_change(session: Session, action: Action, user: User, change: str) ->
 
 
 def keep_local_token(database: Database, data_dir: Path) -> None:
-    """Keep an API token for this computer's own command line in the data folder.
+    """Store an API token for this computer's own command line in the data folder.
 
-    Whoever can read that folder can read the database in it too, so the token gives nothing more away.
+    Whoever can read that folder can read the database in it too, so the token reveals nothing more.
     """
     path = data_dir / TOKEN_FILE
     with database.write() as session:

@@ -1,4 +1,4 @@
-"""What the operating system allows this process, such as open files."""
+"""Limits of the operating system for this process, such as open files."""
 
 import resource
 from typing import Final
@@ -6,11 +6,10 @@ from typing import Final
 from shared.errors import PneumoScreenError
 
 LEAST_FILES: Final = 512
-"""32 requests at once, each with a connection, an image, the database and its log; the clients that wait; Redis's
-own."""
+"""32 concurrent requests, each with a connection, an image, the database and its log; waiting clients; Redis's own."""
 WANTED_FILES: Final = 8192
 OTHER_FILES: Final = 256
-"""Of the web: libraries, log, listening sockets, and three for each of 32 requests at work."""
+"""Of the web: libraries, log, listening sockets, and three for each of 32 concurrent requests."""
 MOST_CONNECTIONS: Final = 1000
 
 
@@ -21,7 +20,7 @@ class TooFewFiles(PneumoScreenError):
 def allow_files() -> int:
     """Raise the limit of open files as far as is allowed and useful, and return it.
 
-    Raises TooFewFiles where it stays below LEAST_FILES: every request would then be at risk of an error.
+    Raises TooFewFiles where it stays below LEAST_FILES, with which any request might fail.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < WANTED_FILES:
@@ -36,10 +35,10 @@ def allow_files() -> int:
 
 
 def most_connections() -> int:
-    """Return how many clients the web may have at once under the present limit of open files.
+    """Return how many clients may connect to the web at once under the current limit of open files.
 
-    A client that waits takes two files for a moment, its connection and what watches it. Beyond the limit gunicorn's
-    worker would end by an error, with every request that it has in hand.
+    A waiting client briefly uses two files, its connection and what watches it. Beyond the limit gunicorn's worker
+    would crash, with every request that it is handling.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(MOST_CONNECTIONS, (soft - OTHER_FILES) // 2))

@@ -1,7 +1,7 @@
-"""Write the output of the supervised programs into log files: `python -m cli.serving.log_writer FOLDER NAME=FD ...`.
+"""Write the output of the supervised programs to log files: `python -m cli.serving.log_writer FOLDER NAME=FD ...`.
 
-A process of its own, so that a disk that is full or away stops no program and no supervisor: they write into pipes.
-It ends when every pipe's last writer has ended. It imports little, because it is there for as long as the server.
+A separate process, so that a full or missing disk blocks neither program nor supervisor: they write into pipes. It ends
+when all writers of every pipe have ended. It imports little, because it runs as long as the server.
 """
 
 import os
@@ -18,7 +18,7 @@ _READ_BYTES: Final = 64 * 1024
 
 
 class LogFile:
-    """Append to a log that may be renamed, deleted or without room at any moment; what cannot be written is counted."""
+    """Append to a log that may be renamed, deleted or out of space at any time; what cannot be written is counted."""
 
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self._path, self._limit = path, limit
@@ -39,13 +39,13 @@ class LogFile:
         self._lost = self._lost + len(data) if len(left) > len(data) else len(left)
 
     def _ready(self, count: int) -> int:
-        """Return the open file, with room for so many bytes below the limit."""
+        """Return the open file, with room for `count` bytes below the limit."""
         file = self._open_at_path()
         if os.fstat(file).st_size + count <= self._limit:
             return file
         try:
             self._path.replace(self._path.with_suffix(".log.1"))
-        except OSError:  # such as a folder of that name: the log is emptied instead
+        except OSError:  # such as a folder of that name: the log is truncated instead
             os.ftruncate(file, 0)
         return self._open_at_path()
 
@@ -69,13 +69,13 @@ class LogFile:
         try:
             return os.open(self._path, flags, 0o600)
         except FileNotFoundError:
-            # Not its parents: a data folder that is away must not be made anew in its own place.
+            # Not its parents: a data folder that is not mounted must not be recreated at its mount point.
             self._path.parent.mkdir(mode=0o700)
             return os.open(self._path, flags, 0o600)
 
 
 def copy(folder: Path, pipes: dict[str, int], limit: int = LOG_BYTES) -> None:
-    """Write what comes from each pipe into its log, until all have ended."""
+    """Copy each pipe to its log, until all have ended."""
     logs = {pipe: LogFile(folder / f"{name}.log", limit) for name, pipe in pipes.items()}
     poll = select.poll()
     for pipe in logs:

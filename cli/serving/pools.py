@@ -1,4 +1,4 @@
-"""Workers of further models: `serve` starts them for the models that an administrator put in force, and stops them."""
+"""Start and stop worker pools for further models, as administrators put models in force."""
 
 import logging
 import time
@@ -22,10 +22,10 @@ SHADOW_PROCESSES: Final = 1
 
 
 class Pools:
-    """The pools of workers beside the one of the model of the settings, which always runs."""
+    """The worker pools besides that of the model in the settings, which always runs."""
 
     def __init__(self, supervisor: Supervisor, settings: Settings, workers: int) -> None:
-        """Take how many processes a model gets whose jobs people wait for."""
+        """Take the number of processes for a model whose jobs people wait for."""
         self._supervisor, self._settings, self._workers = supervisor, settings, workers
         self._database = Database(settings.database, limits=limits_of(settings))
         self._running: dict[tuple[str, int], Program] = {}
@@ -33,7 +33,7 @@ class Pools:
         self._next_look = 0.0
 
     def look(self) -> None:
-        """Start and stop what the rows ask for, every LOOK_SECONDS; while the database is away all stays as it is."""
+        """Start and stop pools as the rows require, every LOOK_SECONDS; while the database is down nothing changes."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
@@ -56,7 +56,7 @@ class Pools:
         """Return how many processes each further model needs."""
         shadow = shadow_model(session)
         wanted = {shadow.model_name: SHADOW_PROCESSES} if shadow is not None else {}
-        # Jobs that were sent while another model was the default one keep it, and have to end.
+        # Jobs sent while another model was the default keep it, and have to finish.
         awaited = ever_activated(session) & set(count_waiting(session))
         for name in {default_model(session, self._settings.model), *awaited}:
             wanted[name] = self._workers

@@ -1,4 +1,4 @@
-"""The programs that make up PneumoScreen, and the supervisor that keeps them running on one machine."""
+"""The programs of PneumoScreen, and the supervisor that keeps them running on one machine."""
 
 import ipaddress
 import logging
@@ -21,30 +21,30 @@ from shared.settings import PREFIX, Settings
 log = logging.getLogger(__name__)
 
 EX_CONFIG: Final = 78
-"""A program ends with this where starting it again at once would not help (sysexits.h); `worker.app` does so."""
+"""Exit status where an immediate restart would not help (sysexits.h); `worker.app` uses it."""
 
 STOP_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 30.0
 LONGEST_PAUSE: Final = 30.0
 ENDED_BY_OTHERS: Final = (-signal.SIGTERM, -signal.SIGKILL)
-"""Ends by this supervisor, a person or a kernel without memory, which say nothing about what a program read."""
+"""Exits caused by this supervisor, a person or the OOM killer, which say nothing about what a program read."""
 
 ASK_SECONDS: Final = 1.0
-"""How often a program that can be asked is asked whether it is well."""
+"""Interval between health checks of a program that has one."""
 UNREACHABLE_SECONDS: Final = 5.0
-"""A program that answered and that nobody can connect to any more is started again after this."""
+"""A program that answered before but accepts no connections any more is restarted after this."""
 SILENT_SECONDS: Final = 30.0
-"""One that starts, or that takes connections and says nothing, may only be busy and has longer."""
+"""One that starts, or that accepts connections but stays silent, may only be busy and gets longer."""
 KILL_SECONDS: Final = 3.0
 REFUSED_SECONDS: Final = 60.0
-"""How long until a program that refused is tried again: a model's folder may be mended, or its disk be back."""
+"""How long until a program that refused is tried again: a model's folder may be repaired, or its disk be back."""
 
 LOGGED: Final = ("redis", "web", "worker", "sweep")
 """Programs that `serve` starts; the log of any other one is added when it starts."""
 
 SPARING: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "524288", "MALLOC_TRIM_THRESHOLD_": "524288"}
-"""Has glibc (mallopt(3)) let all threads of the web share two pools of memory and give blocks of 512 KiB back at once;
-otherwise each thread gets a pool of its own and keeps what it once took. Other C libraries take no notice."""
+"""Makes glibc (mallopt(3)) share two arenas among all threads of the web and return blocks of 512 KiB at once;
+otherwise each thread gets its own arena and keeps its peak. Other C libraries ignore this."""
 
 _LOOPBACK_NAMES: Final = "localhost,127.0.0.1,[::1]"
 
@@ -55,7 +55,7 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"),
         *("--bind", f"{bracketed(host)}:{port}", "--workers", "1", "--threads", str(threads)),
         *("--worker-class", "web.http.connections.Worker", "--worker-connections", str(most_connections())),
-        # An upload of gigabytes takes minutes; `web.server` ends the ones that hang.
+        # An upload of gigabytes takes minutes; `web.server` ends stalled ones.
         *(
             "--timeout",
             "0",
@@ -65,18 +65,18 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
             "15",
             "--no-control-socket",
         ),
-        # Its heartbeat file belongs in memory (docs.gunicorn.org, FAQ, "blocking os.fchmod").
+        # gunicorn's heartbeat file belongs in memory (docs.gunicorn.org, FAQ, "blocking os.fchmod").
         *("--worker-tmp-dir", "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()),  # noqa: S108
     ]
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands before a port: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    """Return a host as written before a port: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address to listen on is one of this machine alone."""
+    """Tell whether an address to listen on is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -84,20 +84,20 @@ def is_loopback(host: str) -> bool:
 
 
 def web_environment(settings: Settings, host: str) -> dict[str, str]:
-    """Return what the pages and the API are started with: memory shared, and on loopback only its names answered to.
+    """Return the environment of the web: memory settings, and on loopback only its host names allowed.
 
-    What the environment or the settings say already stays.
+    Existing values in the environment or the settings are kept.
     """
     hosts = {f"{PREFIX}ALLOWED_HOSTS": _LOOPBACK_NAMES} if is_loopback(host) and not settings.hosts else {}
     return {name: value for name, value in SPARING.items() if name not in os.environ} | hosts
 
 
 def worker_command(processes: int, name: str = "worker") -> list[str]:
-    """Return the command of the workers, one process for each network held."""
+    """Return the command of the workers, one process per loaded network."""
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
         *("--concurrency", str(processes), "--hostname", f"{name}@%h"),
-        # None of these is used, and all cost traffic on Redis; `shared.queue.heartbeats` says which workers there are.
+        # None of these is used, and all cost traffic on Redis; `shared.queue.heartbeats` tells which workers there are.
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"),
     ]
 
@@ -108,7 +108,7 @@ def sweep_command() -> list[str]:
 
 
 class Health(Enum):
-    """What came of asking a program whether it is well."""
+    """The result of a health check."""
 
     WELL = "answers"
     LOADING = "reads what it kept"
@@ -123,11 +123,11 @@ class Program:
     name: str
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Its own settings, beside those of all programs."""
+    """Its own environment, beside that of all programs."""
     ask: Callable[[], Health] | None = None
-    """Says whether a running program is well."""
+    """Checks the health of a running program."""
     before_start: Callable[[int], None] | None = None
-    """Called before each start with the number of times in a row that the program ended itself before it answered."""
+    """Called before each start with how often in a row the program exited by itself before it answered."""
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     pause: float = 1.0
@@ -140,12 +140,12 @@ class Program:
 
     @property
     def is_running(self) -> bool:
-        """Say whether its process is there."""
+        """Tell whether its process exists."""
         return self.process is not None and self.process.poll() is None
 
 
 class ProgramLogs:
-    """Pipes from the programs to `log_writer`, a process of its own that a full or missing disk cannot end."""
+    """Pipes from the programs to `log_writer`, a separate process that a full or missing disk cannot stop."""
 
     def __init__(self, folder: Path, names: Sequence[str] = LOGGED) -> None:
         self.folder = folder
@@ -164,7 +164,7 @@ class ProgramLogs:
         return self._pipes[name][1]
 
     def keep_up(self) -> None:
-        """Start the writer where it does not run, at most once a second; where that is impossible, say so once."""
+        """Start the writer where it is not running, at most once a second; where that is impossible, report it once."""
         now = time.monotonic()
         if now < self._next_start or (self._writer is not None and self._writer.poll() is None):
             return
@@ -192,7 +192,7 @@ class ProgramLogs:
             self._writer.wait()
 
     def close(self) -> None:
-        """Close the pipes and wait until what is in them is written; a program that is left over is not waited for."""
+        """Close the pipes and wait until their content is written; a program still running is not waited for."""
         for _, writing in self._pipes.values():
             os.close(writing)
         if self._writer is not None:
@@ -206,16 +206,16 @@ class ProgramLogs:
 
 
 class Supervisor:
-    """Start programs, start again what dies or no longer answers, and stop all together."""
+    """Start programs, restart those that exit or no longer answer, and stop all together."""
 
     def __init__(self, environment: Mapping[str, str], log_folder: Path | None) -> None:
-        """Take the settings of the programs, and where their logs go; None lets them through to the terminal."""
+        """Take the programs' environment, and the folder of their logs; None passes output through to the terminal."""
         self.environment = environment
         self.log_folder = log_folder
         self.programs: list[Program] = []
         self._logs = ProgramLogs(log_folder) if log_folder is not None else None
         self._ending: list[tuple[Program, float]] = []
-        """Told to stop, with the time at which each is killed."""
+        """Programs asked to stop, with the time at which each is killed."""
 
     def start(
         self,
@@ -226,14 +226,14 @@ class Supervisor:
         ask: Callable[[], Health] | None = None,
         before_start: Callable[[int], None] | None = None,
     ) -> Program:
-        """Start a program and watch it from now on."""
+        """Start a program and supervise it from now on."""
         program = Program(name, command, environment or {}, ask, before_start)
         self.programs.append(program)
         self._launch(program)
         return program
 
     def _launch(self, program: Program) -> None:
-        """Start a program's process; where the machine does not let it now, plan to try again."""
+        """Start a program's process; where the machine cannot do that now, schedule a retry."""
         program.started_at = program.next_ask = time.monotonic()
         program.next_start, program.unwell_since, program.has_been_well = 0.0, None, False
         try:
@@ -246,10 +246,10 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
+                start_new_session=True,  # Ctrl-C in the terminal reaches only the supervisor
                 preexec_fn=end_with_parent,  # noqa: PLW1509  # safe: the supervisor has no threads
             )
-        except OSError as error:  # too many files, processes or no memory; a folder that is away
+        except OSError as error:  # too many files, processes or no memory; a missing folder
             program.process = None
             log.warning("%s cannot be started now: %s.", program.name, error)
 
@@ -275,7 +275,7 @@ class Supervisor:
         return refused
 
     def _ask(self, program: Program) -> None:
-        """Ask a running program whether it is well, and end it where it has not been for too long."""
+        """Check a running program's health, and end it where it has been unhealthy for too long."""
         now = time.monotonic()
         if now - program.started_at > STEADY_SECONDS:
             program.has_refused = False
@@ -284,7 +284,7 @@ class Supervisor:
         program.next_ask = now + ASK_SECONDS
         try:
             health = program.ask()
-        except OSError as error:  # no file handle left to ask with, which says nothing about the program
+        except OSError as error:  # no file handle left for the check, which says nothing about the program
             log.warning("%s cannot be asked now: %s.", program.name, error)
             return
         if health in (Health.WELL, Health.LOADING):
@@ -313,24 +313,24 @@ class Supervisor:
         log.warning("%s ended with status %s; it starts again in %.0f s.", program.name, status, program.pause)
 
     def end(self, program: Program) -> None:
-        """Stop a program and start it no more; nobody waits for it."""
+        """Stop a program for good, without waiting for its end."""
         self.programs.remove(program)
         _terminate(program)
         self._ending.append((program, time.monotonic() + STOP_SECONDS))
 
     def _reap(self) -> None:
-        """Forget what has stopped, and kill what took too long."""
+        """Forget programs that have stopped, and kill those that took too long."""
         for program, until in self._ending:
             if time.monotonic() >= until:
                 _wait_or_kill(program, 0.0)
         self._ending = [(program, until) for program, until in self._ending if program.is_running]
 
     def start_again(self, program: Program) -> None:
-        """Start a program that has ended, at once."""
+        """Restart a program that has exited, at once."""
         self._launch(program)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Stop every program within so many seconds: all others together, then the first, Redis, whom they need."""
+        """Stop every program within `seconds`: all others together, then the first, Redis, which they need."""
         first, others = self.programs[:1], [*self.programs[1:], *(program for program, _ in self._ending)]
         for programs in (others, first):
             for program in programs:
@@ -348,7 +348,7 @@ def _terminate(program: Program) -> None:
 
 
 def _wait_or_kill(program: Program, seconds: float) -> None:
-    """Wait for the end of a program that was told to stop, and kill it with its children where it takes too long."""
+    """Wait for a program that was asked to stop, and kill it with its children where it takes too long."""
     process = program.process
     if process is None:
         return

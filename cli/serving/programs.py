@@ -1,4 +1,4 @@
-"""The single programs of an installation on many machines: `migrate`, `web`, `worker` and `sweep`.
+"""The single programs of a multi-machine installation: `migrate`, `web`, `worker` and `sweep`.
 
 Each replaces this process by the program itself, so that a container's signals reach it.
 """

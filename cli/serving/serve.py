@@ -56,9 +56,9 @@ START_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.05
 STEADY_LOOK_SECONDS: Final = 1.0
 STILL_SECONDS: Final = 30.0
-"""How often people are told what they still wait for."""
+"""How often to report what is still awaited."""
 STARTING_STOP_SECONDS: Final = 3.0
-"""Programs that still start are killed after this: a container has 10 s. What was accepted is kept all the same."""
+"""Programs still starting are killed after this: a container has 10 s. What was accepted is safe all the same."""
 WEB_THREADS: Final = 32
 _signals: Final = StopSignals()
 
@@ -91,7 +91,7 @@ def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verb
 
 
 def _say(text: str, *, err: bool = False) -> None:
-    """Tell whoever watches; a terminal that was closed or a full disk under a redirected output ends nothing."""
+    """Print a message; a closed terminal or a full disk under redirected output is ignored."""
     try:
         click.echo(text, err=err)
         sys.stdout.flush()
@@ -110,7 +110,7 @@ def _disk_failed(error: OSError, data_dir: Path) -> PneumoScreenError:
 
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder: two servers on one folder would start two Redis servers on one file."""
+    """Lock the data folder: two servers on one folder would start two Redis servers on one file."""
     with (data_dir / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,7 +120,7 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 
 
 def _wait_for_port(host: str, port: int, data_dir: Path) -> None:
-    """Raise PneumoScreenError where a port is taken; after a kill, once the former programs have had time to end."""
+    """Raise PneumoScreenError where a port is taken; after a kill, first give the former programs time to end."""
     until = time.monotonic() + (STOP_SECONDS if (data_dir / SOCKET_FILE).exists() else 0.0)
     while True:
         try:
@@ -151,7 +151,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 
 def _close_data_folder(data_dir: Path) -> None:
-    """Take the rights of other accounts to what earlier starts made, and say what could not be closed."""
+    """Remove other accounts' rights to what earlier starts created, and report what could not be closed."""
     closed, left = close_to_others(data_dir)
     if closed:
         _say(f"{data_dir} was open to other accounts of this machine in {len(closed)} places; they are closed.")
@@ -173,7 +173,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         url = f"http://{bracketed(_reachable(host))}:{port}"
         supervisor.start("web", web_command(host, port, WEB_THREADS), environment=web_environment(settings, host))
         supervisor.start("worker", worker_command(workers))
-        # Page and first result come sooner where what they do not need loads its libraries after them.
+        # Page and first result come sooner if what they do not need loads its libraries afterwards.
         is_good = _wait_until(lambda: _answers(url), supervisor, settings)
         supervisor.start("sweep", sweep_command())
         _announce_pages(url, settings)
@@ -204,7 +204,7 @@ def _watch(supervisor: Supervisor, settings: Settings, workers: int) -> None:
 
 
 def _clean_up(data_dir: Path, socket_folder: Path) -> None:
-    """Remove what only a running server has; what a disk that is away keeps is removed at the next start."""
+    """Remove the files of a running server; those that a missing disk keeps are removed at the next start."""
     shutil.rmtree(socket_folder, ignore_errors=True)
     try:
         for name in (URL_FILE, SOCKET_FILE):
@@ -229,7 +229,7 @@ def _with_broker(settings: Settings, socket_folder: Path, supervisor: Supervisor
 
 
 def _wait_for_redis(redis: broker.EmbeddedRedis, program: Program, supervisor: Supervisor) -> None:
-    """Wait until Redis answers; where it ends over what it had kept, have it start empty, for rows are the truth."""
+    """Wait until Redis answers; if it exits over its stored file, start it empty, since rows are the truth."""
     try:
         redis.wait_until_ready(program)
     except broker.NoRedis:
@@ -242,7 +242,7 @@ def _wait_for_redis(redis: broker.EmbeddedRedis, program: Program, supervisor: S
 
 
 def _migrate(settings: Settings) -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the newest schema."""
     from cli.database import refusals_in_words
     from migrations.schema import upgrade
     from shared.db import Database
@@ -256,14 +256,14 @@ def _migrate(settings: Settings) -> None:
 
 
 def _prepare_first_use(settings: Settings) -> str | None:
-    """Make what is missing for a first use, and return the one-time sign-in secret that a first start prints."""
+    """Create what a first use needs, and return the one-time sign-in secret that a first start prints."""
     from cli.database import refusals_in_words
     from cli.serving import first_start
     from shared.db import Database
 
     try:
         first_start.keep_samples(settings.data_dir)
-    except OSError as error:  # nobody's images wait for samples
+    except OSError as error:  # no one's images depend on samples
         _say(f"The sample images could not be written: {error}.", err=True)
     with refusals_in_words():
         database = Database(settings.database)
@@ -285,7 +285,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _wait_until_worker(supervisor: Supervisor, settings: Settings) -> bool:
-    """Wait for a worker for as long as it takes, because the pages answer; False where it has refused to start."""
+    """Wait for a worker without limit, because the pages answer; False where it has refused to start."""
     from shared.queue.heartbeats import Heartbeats
 
     heartbeats = Heartbeats(settings)
@@ -305,7 +305,7 @@ def _wait_until(
     *,
     is_endless: bool = False,
 ) -> bool:
-    """Wait until something is so, and say now and then what for; False where a program has refused to start."""
+    """Wait for a condition, reporting now and then what for; False where a program has refused to start."""
     began = told = time.monotonic()
     while is_endless or time.monotonic() - began < START_SECONDS:
         if is_so():
@@ -340,7 +340,7 @@ def _has_worker(heartbeats: "Heartbeats") -> bool:
 
 
 def _report(supervisor: Supervisor) -> bool:
-    """Restart what died; True where a program refused to start, after saying so."""
+    """Restart what exited; True where a program refused to start, after reporting it."""
     refused = supervisor.watch()
     for program in refused:
         where = "above" if supervisor.log_folder is None else supervisor.log_folder / f"{program.name}.log"
@@ -349,7 +349,7 @@ def _report(supervisor: Supervisor) -> bool:
 
 
 def _announce_pages(url: str, settings: Settings) -> None:
-    """Say where the pages are as soon as they answer, and how to sign in for the first time."""
+    """Print the address of the pages once they answer, and how to sign in for the first time."""
     _say(f"The pages are at {url}")
     secret = _prepare_first_use(settings)
     (settings.data_dir / URL_FILE).write_text(url)
