@@ -1,4 +1,4 @@
-"""DICOM: where in its container a sample lies, and which containers are padding."""
+"""DICOM: the position of a sample in its container, and which containers are padding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _CODESTREAMS: Final = "1.2.840.10008.1.2.4."
-"""Begins the transfer syntaxes of JPEG and its kin, which hold the stored bits alone; all others hold containers."""
+"""Prefix of the transfer syntaxes of JPEG and relatives, which have only the stored bits; others have containers."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in its container a sample lies (PS3.5, 8.1.1)."""
+    """The position of a sample in its container (PS3.5, 8.1.1)."""
 
     width: int
     """Bits of a container."""
@@ -30,9 +30,9 @@ class Layout:
     """Unused bits below it."""
     is_signed: bool
     is_whole: bool
-    """Whether samples are whole numbers; all else here is of no account where they are not."""
+    """Whether samples are whole numbers; if not, the rest does not apply."""
     overlays: int
-    """The bits of a container in which overlays lie."""
+    """Bit mask of overlays in a container."""
 
     @classmethod
     def of(cls, dataset: "Dataset", samples: np.ndarray) -> "Layout":
@@ -51,13 +51,13 @@ class Layout:
         )
 
     def possible(self) -> tuple[float, float]:
-        """Return the lowest and the highest sample that there can be."""
+        """Return the lowest and the highest possible sample."""
         if self.is_signed:
             return float(-(1 << self.stored - 1)), float((1 << self.stored - 1) - 1)
         return 0.0, float((1 << self.stored) - 1)
 
     def sample(self, containers: np.ndarray) -> np.ndarray:
-        """Take samples out of their containers, as float64; what overflows is far beyond the highest."""
+        """Extract samples from their containers, as float64; those that overflow are far beyond the highest."""
         if not self.is_whole:
             return containers.astype(np.float64)
         bits = containers.astype(np.int64) >> self.shift & (1 << self.stored) - 1
@@ -66,7 +66,7 @@ class Layout:
         return np.where(self.overflows(containers), 16.0 * (1 << self.width), bits)
 
     def overflows(self, containers: np.ndarray) -> np.ndarray:
-        """Tell of each container whether it has bits above the sample that are neither its sign nor an overlay."""
+        """Tell for each container whether it has bits above the sample that are neither its sign nor an overlay."""
         if not self.is_whole:
             return np.zeros(containers.shape, dtype=bool)
         top = self.shift + self.stored
@@ -81,7 +81,7 @@ class Layout:
 
 
 def _overlay_bits(dataset: "Dataset") -> int:
-    """Return the bits of a container in which the file says that overlays lie (PS3.3 of 2004, C.9.2)."""
+    """Return the mask of the bits that overlays use according to the file (PS3.3 of 2004, C.9.2)."""
     bits = 0
     for group in range(0x6000, 0x6020, 2):
         place = whole(dataset[group, 0x0102].value, 1, 31) if (group, 0x0102) in dataset else None
@@ -90,7 +90,7 @@ def _overlay_bits(dataset: "Dataset") -> int:
 
 
 def refuse_if_overflowing(layout: Layout, found: np.ndarray, counts: np.ndarray) -> None:
-    """Refuse an image that needs more bits than its header says: drawn by those alone it would wrap."""
+    """Refuse an image that needs more bits than its header declares: rendered with those it would wrap around."""
     if counts[layout.overflows(found)].sum() > grayscale.TAIL * counts.sum():
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="stored_bits", bits=layout.stored)
 
@@ -98,14 +98,14 @@ def refuse_if_overflowing(layout: Layout, found: np.ndarray, counts: np.ndarray)
 def find_padding(
     layout: Layout, dataset: "Dataset", found: np.ndarray, counts: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what tells the containers of padding (PS3.3, C.7.5.1.1.2); where all would be padding, none is."""
+    """Return a test for padding containers (PS3.3, C.7.5.1.1.2); where all would be padding, none is."""
     limits = [_pad(dataset, layout, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     first, last = limits[0], limits[1] if limits[1] is not None else limits[0]
     if first is None or last is None:
         return _none
     low, high = min(first, last), max(first, last)
     lowest, highest = layout.possible()
-    # Some pad with a value for which the stored bits are too few.
+    # Some pad with a value that does not fit into the stored bits.
     unstored = [limit for limit in (low, high) if not lowest <= limit <= highest]
 
     def is_padding(containers: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def _none(containers: np.ndarray) -> np.ndarray:
 
 
 def _pad(dataset: "Dataset", layout: Layout, keyword: str) -> float | None:
-    """Return one limit of the padding; a signed one may be written as if it had no sign, and the other way round."""
+    """Return one limit of the padding; a signed one may be written as unsigned, or vice versa."""
     value = number(dataset, keyword)
     if value is None or not layout.is_whole:
         return value

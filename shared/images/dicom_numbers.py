@@ -1,4 +1,4 @@
-"""DICOM: numbers, words and items of a header, each None or left out where it cannot be used."""
+"""DICOM: numbers, words and items of a header; unusable ones are None or left out."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 _MOST: Final = 1e12
 """No slope, intercept, window or pixel is larger; beyond it, differences of one are lost in float64."""
 MOST_CHOICES: Final = 8
-"""Items or values of an element that are looked at."""
+"""The most items or values of an element that are read."""
 
 
 def items(dataset: "Dataset", keyword: str) -> "Sequence[Dataset]":
-    """Return the items of a sequence; none where something else is in its place."""
+    """Return the items of a sequence; empty where the element is anything else."""
     from pydicom import Sequence as Items  # noqa: PLC0415  # pydicom is loaded by whoever has a dataset
 
     value = dataset.get(keyword)
@@ -22,18 +22,18 @@ def items(dataset: "Dataset", keyword: str) -> "Sequence[Dataset]":
 
 
 def word(dataset: "Dataset", keyword: str) -> str:
-    """Return the word of an element in capitals; empty where there is none."""
+    """Return an element's code word in upper case; empty where there is none."""
     value = dataset.get(keyword)
     return value.strip().upper() if isinstance(value, str) else ""
 
 
 def number(dataset: "Dataset", keyword: str) -> float | None:
-    """Return the first number of an element; None where there is none that can be used."""
+    """Return the first number of an element; None where it is missing or unusable."""
     return (*numbers(dataset, keyword), None)[0]
 
 
 def numbers(dataset: "Dataset", keyword: str) -> list[float | None]:
-    """Return the numbers of an element, None for each that cannot be used."""
+    """Return the numbers of an element, None for each unusable one."""
     value = dataset.get(keyword)
     if value is None or isinstance(value, (str, int, float)) or not isinstance(value, Sequence):
         value = [value]
@@ -41,7 +41,7 @@ def numbers(dataset: "Dataset", keyword: str) -> list[float | None]:
 
 
 def _as_number(value: Any) -> float | None:
-    """Read a number; some write it with a decimal comma (PS3.5, 6.2, knows the point alone)."""
+    """Parse a number; some write it with a decimal comma (PS3.5, 6.2, allows only the point)."""
     if isinstance(value, str):
         try:
             value = float(value.strip().replace(",", "."))

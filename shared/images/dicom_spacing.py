@@ -1,4 +1,4 @@
-"""DICOM: the shape of a radiograph's pixels, and how far apart they are."""
+"""DICOM: the aspect ratio and the spacing of a radiograph's pixels."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _MOST_STRETCHED: Final = 4.0
-_LEAST_STRETCHED: Final = 1.01  # below, it is rounding of the spacings
+_LEAST_STRETCHED: Final = 1.01  # smaller ratios are rounding errors of the spacings
 _PIXEL_SHAPES: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 _FINEST: Final = 0.001
 _COARSEST: Final = 10.0
-"""In mm: a detector has pixels of 0.05 to 0.2; beyond these bounds the header is wrong and no length can be told."""
+"""In mm: detectors have pixels of 0.05 to 0.2; outside these bounds the header is wrong and lengths are unknown."""
 
 
 def shown_size(header: "Dataset") -> tuple[int, int]:
@@ -31,10 +31,10 @@ def shown_size(header: "Dataset") -> tuple[int, int]:
 
 
 def read_spacing(header: "Dataset", size: tuple[int, int]) -> full_depth.Spacing | None:
-    """Return how far apart the pixels of an image shown at `size` are (PS3.3, 10.7.1); None where the header is silent.
+    """Return the pixel spacing of an image shown at `size` (PS3.3, 10.7.1); None where the header has none.
 
     Pixel Spacing that differs from Imager Pixel Spacing was corrected for the body's distance from the detector, or a
-    calibration type says so. All else is measured in the plane of the detector, where the body is drawn larger.
+    calibration type says so. Otherwise lengths are in the detector plane, where the body appears larger.
     """
     plain = {name: sides for name in _PIXEL_SHAPES[:3] if (sides := _sides(header, name)) is not None}
     name = next(
@@ -54,7 +54,7 @@ def read_spacing(header: "Dataset", size: tuple[int, int]) -> full_depth.Spacing
 
 
 def _sides(header: "Dataset", keyword: str) -> tuple[float, float] | None:
-    """Return the distance of rows and of columns in mm; None where they cannot be."""
+    """Return the distance of rows and of columns in mm; None where they are impossible."""
     sides = numbers(header, keyword)
     if len(sides) != 2 or sides[0] is None or sides[1] is None or not _FINEST <= min(sides[0], sides[1]) <= _COARSEST:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _BYTE: Final = 8
-_WHOLE_TABLE: Final = 65_536  # what 0 entries stand for, PS3.3, C.11.1.1.1
+_WHOLE_TABLE: Final = 65_536  # the meaning of 0 entries, PS3.3, C.11.1.1.1
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Table:
     """A lookup table (PS3.3, C.11.1.1)."""
 
     first: float
-    """The value that its first entry is for; what is below has the same, what is beyond the last has the last."""
+    """The value of its first entry; smaller values map to that entry, values beyond the last entry to the last."""
     entries: np.ndarray
     """Float64."""
     bits: int
-    """Of an entry."""
+    """Bits of an entry."""
 
     def look_up(self, values: np.ndarray) -> np.ndarray:
         """Return the entry of each value; NaN for NaN."""
@@ -33,15 +33,15 @@ class Table:
         return np.where(is_known, self.entries[places.astype(np.int64)], np.nan)
 
     def part(self, values: np.ndarray) -> np.ndarray:
-        """Return entries as parts of the way from the lowest to the highest."""
+        """Return entries scaled from 0, the lowest, to 1, the highest."""
         low, high = float(self.entries.min()), float(self.entries.max())
         return (self.look_up(values) - low) / (high - low)
 
 
 def read_table(dataset: "Dataset", item: "Dataset", *, is_signed: bool) -> Table | None:
-    """Read a lookup table; None where it lacks its data, or says the same of all values.
+    """Read a lookup table; None where it lacks its data, or maps all values to one.
 
-    The entries' depth in its descriptor is often wrong (9 for 12 bits) and decides nothing but how they are packed.
+    The entry depth in its descriptor is often wrong (9 for 12 bits) and is used only for how entries are packed.
     """
     descriptor = numbers(item, "LUTDescriptor")
     if len(descriptor) != 3 or None in descriptor:
@@ -58,7 +58,7 @@ def read_table(dataset: "Dataset", item: "Dataset", *, is_signed: bool) -> Table
 
 
 def _entries(item: "Dataset", count: int, depth: int, *, is_little: bool) -> np.ndarray | None:
-    """Return a table's entries; None where they are fewer than it says."""
+    """Return a table's entries; None where there are fewer than it declares."""
     data = item.get("LUTData")
     if isinstance(data, bytes):
         is_packed = depth <= _BYTE and len(data) < 2 * count

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _FEW_BITS: Final = 8
-"""Samples of so many bits are drawn by the range that they could have, deeper ones by the range that they do have:
-detectors use 10 to 16 of 16 bits, and rarely say which."""
+"""Samples of up to this many bits are rendered by their possible range, deeper ones by their actual range: detectors
+use 10 to 16 of 16 bits, and rarely say which."""
 _LEAST_SHOWN: Final = 1 / 16
-"""Of a window or VOI table: where 90 % of the samples lie within a sixteenth of its greys, it misses the image."""
+"""Of a window or VOI table: where 90 % of the samples fall into a sixteenth of its greys, it misses the image."""
 
 Transform = Callable[[np.ndarray], np.ndarray]
 

@@ -204,7 +204,7 @@ def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overla
 
 
 def _raise_if_of_disk(error: Exception) -> None:
-    """Raise an OSError again if it comes from a system call.
+    """Re-raise an OSError that comes from a system call.
 
     bz2 raises OSError for damaged data, and zipfile seeks to a negative offset for an entry that claims one.
     """

@@ -6,7 +6,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Removed:
-    """What has gone, or would go."""
+    """What was removed, or would be."""
 
     jobs: int = 0
     screenings: int = 0
@@ -14,7 +14,7 @@ class Removed:
     images: int = 0
     image_bytes: int = 0
     stray_files: int = 0
-    """Files in the store that no row names, as a request that failed leaves them."""
+    """Files in the store that no row names, such as those left by a failed request."""
     stray_bytes: int = 0
 
     def __add__(self, other: Self) -> "Removed":

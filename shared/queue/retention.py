@@ -2,7 +2,7 @@
 
 Rows are deleted before files, so that no row ever lacks its image.
 
-An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one
+An image's row leaves a tombstone in the same transaction; the sweep removes the files of images with one
 (`stray_files`).
 """
 

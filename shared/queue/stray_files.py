@@ -1,7 +1,6 @@
-"""Remove the files of images that no row names: of those that lie under a tombstone, and of uploads that broke off.
+"""Remove the files of images that no row names: of those with a tombstone, and of uploads that broke off.
 
-An image that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is under way may have kept it too and
-will name it in a row.
+An image stored within UPLOADS_END_WITHIN is kept: an upload under way may have stored it too and will name it in a row.
 """
 
 import logging
@@ -26,17 +25,17 @@ from shared.tables import Image, Tombstone
 log = logging.getLogger(__name__)
 
 PART: Final = 500
-"""Images whose files are looked at in one go."""
+"""Images whose files are checked at once."""
 UPLOADS_END_WITHIN: Final = timedelta(days=1)
-"""From the moment that a request's first image is in the store until its rows are written."""
+"""The longest time from storing a request's first image until its rows are written."""
 COLLECT_EVERY_SECONDS: Final = 24 * 3600.0
-"""A look through a store of ten million files is ten thousand requests to a bucket."""
+"""Checking a store of ten million files takes ten thousand requests to a bucket."""
 AGAIN_AFTER_SECONDS: Final = 600.0
-"""A look that broke off begins anew, and would otherwise be at the same place with every sweep."""
+"""After an error the check starts over, and would otherwise fail at the same place with every sweep."""
 
 
 def remove_tombstoned_files(database: Database, store: Store) -> int:
-    """Remove the files of up to PART images under a tombstone that is due; return how many tombstones were looked at.
+    """Remove the files of up to PART images whose tombstone is due; return how many tombstones were checked.
 
     Raises StoreAway where the store cannot be reached; the tombstones then stay as they are.
     """
@@ -56,9 +55,9 @@ def remove_tombstoned_files(database: Database, store: Store) -> int:
 
 
 def _remove_files(store: Store, key: str, before: datetime) -> bool:
-    """Remove an image's files unless it was kept since `before`; False also where only these cannot be removed.
+    """Remove an image's files unless it was stored since `before`; also False where only these cannot be removed.
 
-    They are tried again another day and hold up no others. Raises StoreAway where the store is not well.
+    They are tried again another day and delay no others. Raises StoreAway where the store is failing.
     """
     try:
         return store.remove(key, before)
@@ -70,9 +69,9 @@ def _remove_files(store: Store, key: str, before: datetime) -> bool:
 
 
 class StrayCollection:
-    """Garbage collection of what uploads left that were broken off: files of the store that no row names.
+    """Garbage collection of what broken-off uploads left: files in the store that no row names.
 
-    The sweep calls it again and again; each call looks at a bounded number of files, so that nothing else waits for it.
+    The sweep calls it repeatedly; each call checks a bounded number of files, so that nothing else has to wait.
     """
 
     def __init__(self, database: Database, store: Store) -> None:
@@ -81,10 +80,10 @@ class StrayCollection:
         self._rests_until = -inf
 
     def remove_some(self, at: float) -> Removed:
-        """Look at up to PART files more, at `at` seconds of a monotonic clock, and remove the strays among them.
+        """Check up to PART more files, at `at` seconds of a monotonic clock, and remove the strays among them.
 
-        After all files it rests for COLLECT_EVERY_SECONDS. Raises StoreAway where the store cannot be reached; it then
-        begins anew after AGAIN_AFTER_SECONDS.
+        After all files it pauses for COLLECT_EVERY_SECONDS. Raises StoreAway where the store cannot be reached; it then
+        starts over after AGAIN_AFTER_SECONDS.
         """
         if at < self._rests_until:
             return Removed()
@@ -101,7 +100,7 @@ class StrayCollection:
         return removed or Removed()
 
     def _is_own_store(self) -> bool:
-        """Tell whether rows and files can belong together: a new database beside an old store would empty it."""
+        """Tell whether rows and files can belong together: a new database with an old store would empty the store."""
         with self._database.read() as session:
             if session.scalar(select(Image.id).limit(1)) is not None:
                 return True
@@ -122,7 +121,7 @@ def remove_strays(database: Database, store: Store) -> Iterator[Removed]:
 
 
 def find_strays(database: Database, store: Store) -> Iterator[list[StoredImage]]:
-    """Look at the files of the store by PART; yield those that no row names and no upload under way has kept."""
+    """Check the files of the store by PART; yield those that no row names and no current upload has stored."""
     before = now() - UPLOADS_END_WITHIN
     for kind in (IMAGES, *DERIVED):
         for some in batched(store.images(kind), PART):

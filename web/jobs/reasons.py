@@ -1,4 +1,4 @@
-"""Why X-rays of one job have no result, by reason: one damaged scan is found among hundreds of texts."""
+"""Count the X-rays of a job without a result by reason, so that one damaged scan stands out among hundreds."""
 
 import uuid
 from collections.abc import Sequence

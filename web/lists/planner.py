@@ -37,7 +37,7 @@ MOST_UNANSWERED: Final = 300
 """More images without a result are reported as "more" instead of counted."""
 
 _PROBE: Final = 2000
-"""Images of the list itself to look at before another way is tried."""
+"""Images of the list itself to scan before another way is tried."""
 _NO_RESULT: Final = tuple(state for state in State if state is not State.DONE)
 
 
@@ -123,13 +123,13 @@ def _searches_of(session: Session, part: Wanted) -> list[Search]:
 
 
 def _search_outside(session: Session, wanted: Wanted) -> Search:
-    """Go along what the gate refused, newest first: it has no suspicion."""
+    """Scan what the gate refused, newest first: it has no suspicion."""
     run = (is_outside(Screening), *days_run(wanted))
     return search_candidates(session, wanted) or Search((run,), tests_of(wanted, "review", "ids of the days"), OF_ID)
 
 
 def _search_second_reader(wanted: Wanted) -> Search:
-    """Read what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
+    """Read what waits for a second reader, newest first: a blind reader may not see which is more suspicious."""
     run = review_state_run(wanted, ReviewState.SECOND_READER)
     by = (Screening.p_pneumonia, Screening.id)
     return Search((run,), tests_of(wanted, "latest", "review state", "review"), OF_REVIEW, sorted_by=by)
@@ -140,7 +140,7 @@ def _find_among_candidates(
 ) -> Found | None:
     """Find images among the candidates of a filter; None where those are not few.
 
-    Newest first, a probe of the list comes before: what many names hold is met there at once.
+    In the order newest first, part of the list is scanned before: a common name is found there at once.
     """
     in_order = search_in_order(wanted)
     if wanted.order is Order.NEWEST and wanted.job is None:
@@ -162,7 +162,7 @@ def holds(session: Session, wanted: Wanted, screening_id: uuid.UUID) -> bool:
 
 
 def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:
-    """Tell whether rows are tested one by one for who reviewed them: the account has too many reviews."""
+    """Tell whether rows are tested one by one for who reviewed them, because the account has too many reviews."""
     filters = wanted.filters
     by_reader = filters.review in BY_READER or filters.reviewed_by is not None
     return by_reader and find_candidates(session, wanted) is None
@@ -189,7 +189,7 @@ def _positions(session: Session, job: Job, column: Any, values: Sequence[Any]) -
 
 
 def _searches(session: Session, wanted: Wanted) -> Iterator[Search]:
-    """Choose between a selective filter and the order of the list, where need be for each label apart."""
+    """Choose between a selective filter and the order of the list, if need be for each label separately."""
     by_label = wanted.filters.has_confidence and wanted.order is Order.NEWEST and wanted.job is None
     for part in [replace(wanted, labels=(label,)) for label in wanted.labels] if by_label else [wanted]:
         in_order = search_in_order(part)
@@ -215,9 +215,9 @@ def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
 
 
 def _select_state(state: State, wanted: Wanted, names: set[str]) -> Select[Any]:
-    """Select images of a state, in the order of an index, so that the database goes along it and stops."""
+    """Select images of a state in the order of an index, so that the database can stop early."""
     index: tuple[Any, ...] = STATE_ORDERS.get(state, (Screening.id,))
-    # Not for what is in an index of its own: given a range of ids, SQLite would go along all images of it.
+    # Not for states with their own index: given a range of ids, SQLite would scan all images in it.
     run: Run = (*state_run(state), *(() if state in RARE_STATES else days_run(wanted)))
     if wanted.job is not None:
         index = (Screening.position,)

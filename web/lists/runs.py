@@ -1,4 +1,4 @@
-"""Write what is wanted of a list as SQL: the runs of the indexes of screenings that lead to it, and the tests left."""
+"""Translate a list request to SQL: the runs of screenings' indexes to scan, and the tests that remain."""
 
 from itertools import product
 from typing import Any, Final
@@ -15,14 +15,14 @@ from web.lists.walker import Run, Search
 from web.lists.wanted import BY_READER, Wanted
 
 RARE_STATES: Final = (State.QUEUED, State.RUNNING)
-"""Bounded by the backlog, and in indexes of their own, which have another order."""
+"""Bounded by the backlog, and in separate indexes, which have another order."""
 STATE_ORDERS: Final = {
     State.QUEUED: (Screening.priority, Screening.turn, Screening.id),
     State.RUNNING: (Screening.lease_until,),
 }
 """The columns that order the indexes of the rare states."""
 
-# The columns that indexes of screenings hold.
+# The columns in the indexes of screenings.
 OF_ID: Final = frozenset({"id"})
 OF_OWNER: Final = OF_ID | {"created_by_id"}
 OF_RESULT: Final = OF_ID | {"label", "p_pneumonia"}
@@ -33,7 +33,7 @@ _SUSPICION: Final = (Screening.p_pneumonia, Screening.id)
 
 
 def tests_of(wanted: Wanted, *but: str) -> tuple[Test, ...]:
-    """Return what must hold of an image, but for what its index sees to."""
+    """Return the tests of an image, except those that its index ensures."""
     every = list(tests(wanted.filters, wanted.viewer, wanted.models if wanted.filters.model else None))
     if wanted.owner is not None:
         every.append(Test("owner", ("created_by_id",), lambda screening: screening.created_by_id == wanted.owner))
@@ -43,7 +43,7 @@ def tests_of(wanted: Wanted, *but: str) -> tuple[Test, ...]:
             Test("review state", ("review_state",), lambda screening: screening.review_state.in_(wanted.states))
         )
     if wanted.is_blind_for is not None and wanted.shows_predictions:
-        # Where a hidden prediction would show by its place in the list, or by being in it, its image is left out.
+        # Images whose hidden prediction the list would reveal, by position or membership, are left out.
         reader = wanted.is_blind_for
         columns = ("image_id", "review_state")
         every.append(Test("blind", columns, lambda screening: ~is_hidden_from(reader, screening)))
@@ -97,13 +97,13 @@ def review_state_run(wanted: Wanted, state: ReviewState) -> Run:
 
 
 def state_run(state: State) -> Run:
-    """Return the run of a state; an image that is held has a lease: said so, SQLite reads the index of leases."""
+    """Return the run of a state; held images have a lease, which the condition states so that SQLite uses its index."""
     held = (Screening.lease_until.is_not(None),) if state is State.RUNNING else ()
     return (in_states([state]), *held)
 
 
 def search_all(wanted: Wanted) -> Search:
-    """Go along all images that may be seen, newest first."""
+    """Scan all images that may be seen, newest first."""
     left = tests_of(wanted, "owner", "ids of the days")
     if wanted.owner is None:
         return Search((days_run(wanted),), left)
@@ -111,7 +111,7 @@ def search_all(wanted: Wanted) -> Search:
 
 
 def search_in_order(wanted: Wanted) -> Search:
-    """Go along the index that leads to most of what is asked in the order of the list."""
+    """Scan the index in list order that is the most selective for the filters."""
     filters = wanted.filters
     runs: list[Run]
     if wanted.order is Order.SUSPICIOUS and wanted.job is not None:

@@ -1,4 +1,4 @@
-"""Reach the few images that a selective filter leaves: by their candidate ids, or by the index of that filter alone."""
+"""Find the few images of a selective filter: by their candidate ids, or by the filter's own index."""
 
 import uuid
 from collections.abc import Iterator
@@ -31,18 +31,18 @@ from web.lists.walker import MOST_SCATTERED, Run, Search
 from web.lists.wanted import Wanted
 
 MOST_SORTED: Final = 12_000
-"""So many images are read and sorted in some 20 ms."""
+"""This many images are read and sorted in some 20 ms."""
 LARGEST_JOB: Final = 100_000
-"""Images of a job that are sorted by age, for which no index is kept."""
+"""The most images of a job that are sorted by age, for which there is no index."""
 
 _CANDIDATES: Final = "candidates"
-"""In `Session.info`: the candidate ids of filters."""
+"""Key in `Session.info` of the filters' candidate ids."""
 
 
 def find_candidates(session: Session, wanted: Wanted) -> list[uuid.UUID] | None:
-    """Return the ids of all screenings that one filter can mean, where it finds few; None where no filter does.
+    """Return the ids of all screenings that one filter can match, if they are few; None where no filter is selective.
 
-    A transaction that only reads asks once.
+    A read-only transaction runs the query once.
     """
     known: dict[Any, list[uuid.UUID] | None] = (
         session.info.setdefault(_CANDIDATES, {}) if READ_ONLY in session.info else {}
@@ -67,28 +67,28 @@ def search_candidates(session: Session, wanted: Wanted) -> Search | None:
 
 @dataclass(frozen=True)
 class _SelectiveFilter:
-    """A filter with an index of its own, which has another order than the list."""
+    """A filter with its own index, in another order than the list."""
 
     name: str
-    """That of its test."""
+    """Name of its test."""
     runs: list[Run]
     index: tuple[Any, ...]
-    """The columns that give its index an order."""
+    """The columns that order its index."""
     implied: AbstractSet[str]
-    """The tests that hold of all images of the runs."""
+    """The tests that all images of the runs pass."""
     indexed: frozenset[str] | None = None
-    """Columns that its index holds; None where rows lie together, so that it is best to read them at once."""
+    """Columns in its index; None where rows are stored together, so that it is best to read them at once."""
 
 
 def search_selective(session: Session, wanted: Wanted, in_order: Search) -> Search | None:
-    """Read the few images of the index of a selective filter and sort them, in place of going along the list.
+    """Read and sort the few images in the index of a selective filter, instead of scanning the list.
 
-    None where no filter leaves few, or where the search along the list has nothing to test.
+    None where no filter leaves few, or where scanning the list needs no tests.
     """
     filters, job, key = wanted.filters, wanted.job, in_order.key
     left = {test.name for test in in_order.tests}
     if wanted.order is Order.SUSPICIOUS:
-        left -= {"confidence", "min_suspicion", "max_suspicion"}  # the runs hold nothing else but what rounding lets in
+        left -= {"confidence", "min_suspicion", "max_suspicion"}  # the runs already match these, except for rounding
     if not left:
         return None
     if job is not None and wanted.order is Order.NEWEST and job.next_position <= LARGEST_JOB:
@@ -112,7 +112,7 @@ def search_selective(session: Session, wanted: Wanted, in_order: Search) -> Sear
 def _selective_filters(wanted: Wanted, left: AbstractSet[str]) -> Iterator[_SelectiveFilter]:
     filters = wanted.filters
     index: tuple[Any, ...]
-    if filters.text is not None:  # where no index of names helps, so that a short list is searched whole
+    if filters.text is not None:  # where no index of names helps, so that a short list is searched completely
         if wanted.order is Order.NEWEST:
             yield _SelectiveFilter("text", [()], (Screening.id,), set())
         else:

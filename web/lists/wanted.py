@@ -1,4 +1,4 @@
-"""What a viewer asks of a list: filters, order, and what that viewer may see of it."""
+"""A viewer's request for a list: filters, order, and which images that viewer may see."""
 
 import uuid
 from collections.abc import Sequence
@@ -16,38 +16,38 @@ from web.lists.filters import Filters, Order
 from web.lists.readings import Reading
 
 BY_READER: Final = (Reading.MINE, Reading.OTHERS)
-"""What no index orders by; nobody has read what is unread."""
+"""No index has these in order; nobody has read what is unread."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a viewer asks for."""
+    """A viewer's request."""
 
     filters: Filters
     order: Order
     viewer: User
     owner: uuid.UUID | None = None
-    """Whose images alone may be seen."""
+    """The only account whose images may be seen; None for all."""
     job: Job | None = None
     models: Sequence[uuid.UUID] = ()
     labels: tuple[Label, ...] = tuple(Label)
-    """The labels that images can have."""
+    """The labels that matching images can have."""
     is_possible: bool = True
     states: tuple[ReviewState, ...] = ()
     """In the order of the worklist: the review states of one of its parts."""
     is_blind_for: User | None = None
-    """Who may not see what others have read already."""
+    """The blind reader, who may not see results of what only others have read."""
 
     @property
     def shows_predictions(self) -> bool:
-        """Tell whether being in this list, or its place in it, tells of a prediction that may be hidden."""
+        """Tell whether membership or position in this list reveals a prediction that may be hidden."""
         # Nobody has read what is unread, so nothing of it is hidden.
         is_unread = self.states == (ReviewState.UNREAD,)
         narrows = self.filters.needs_result or self.filters.review in {Reading.DISAGREED, Reading.INADEQUATE}
         return not is_unread and (self.order is not Order.NEWEST or narrows)
 
     def parts(self) -> list[tuple[int, "Wanted"]]:
-        """Return the parts of the worklist in their order, each with the number that its places begin with."""
+        """Return the parts of the worklist in order, each with the number that its places begin with."""
         given = self.filters.review
         states = [state for state in ReviewState if given is None or state.value == given or given in BY_READER]
         parts = []
@@ -59,14 +59,14 @@ class Wanted:
 
 
 def want(session: Session, viewer: User, filters: Filters, order: Order) -> Wanted:
-    """Say what a viewer may see, is filtered, and is listed in an order."""
+    """Combine the viewer's permissions, the filters and the order into a request."""
     owner = viewer.id if viewer.role is Role.TECHNICIAN else None  # as `web.guard.access.may_see`
     job = None
     if filters.job is not None:
         job = session.get(Job, filters.job)
         if job is None or owner not in {None, job.created_by_id}:
             return Wanted(filters, order, viewer, is_possible=False)
-        owner = None  # a job's images are all of one account
+        owner = None  # all images of a job belong to one account
     # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`); the worklist also lists what
     # the gate refused.
     is_outside_list = order is Order.UNREAD and filters.review is Reading.OUTSIDE
