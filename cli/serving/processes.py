@@ -254,7 +254,7 @@ class Supervisor:
             log.warning("%s cannot be started now: %s.", program.name, error)
 
     def watch(self) -> list[Program]:
-        """Start again what has died, whatever the disk does; return what has refused to start since the last look."""
+        """Restart programs that exited, whatever the disk does; return those that newly refused to start."""
         if self._logs is not None:
             self._logs.keep_up()
         self._reap()

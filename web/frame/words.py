@@ -228,7 +228,7 @@ def refused(detail: str, name: Callable[[str], str]) -> str:
         return _("No X-ray was chosen. Go back, choose at least one X-ray and send it again.")
     if not rest or not field.isidentifier():
         return detail
-    # Translators: a field of a form, and what is wrong with its value.
+    # Translators: a field of a form, and what is wrong with what it holds.
     return _("%(field)s: %(problem)s", field=name(field), problem=rest)
 
 

@@ -203,7 +203,7 @@ def kappa(value: Kappa | None) -> str:
 @blueprint.app_template_filter()
 def left_out(counts: Mapping[LeftOut, int]) -> str:
     """Say how many were left out and why."""
-    # Translators: what separates the items of a list.
+    # Translators: what stands between the things of a list.
     return _(", ").join(_say_left_out(reason, counts[reason]) for reason in LeftOut if counts.get(reason))
 
 

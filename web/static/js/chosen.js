@@ -1,4 +1,4 @@
-// What a person chose or dropped, and which of it cannot be sent at all.
+// The files that a person chose or dropped, and which of them cannot be sent.
 import { size } from "./format.js";
 import { _ } from "./words.js";
 
@@ -6,7 +6,7 @@ const natural = new Intl.Collator("en", { numeric: true });
 
 const isZip = (file) => /\.zip$/i.test(file.name) || /zip/.test(file.type);
 
-/** Tell what discs and file managers add to a folder of images; `kinds` has the server's names, endings and folders. */
+/** Recognise what discs and file managers add to images; `kinds` has the server's names, endings and folders. */
 function isNoImage(path, kinds) {
   const folders = path.toLowerCase().split("/");
   const name = folders.pop();
@@ -15,7 +15,7 @@ function isNoImage(path, kinds) {
   return kinds.names.includes(name) || (folders.length > 0 && kinds.endings.includes(ending));
 }
 
-/** Sort chosen entries into what can be sent, in natural order, what is over a limit and what is no image; an empty file goes, so that its job names it. */
+/** Sort chosen entries: what can be sent, in natural order; what is too large; no images. An empty file is sent, so that its job names it. */
 export function check(entries, limits) {
   const wanted = [];
   const refused = [];
@@ -52,7 +52,7 @@ async function walk(entry, folder, found) {
 async function children(folder) {
   const reader = folder.createReader();
   const all = [];
-  // A reader gives at most a hundred entries a call (wicg.github.io/entries-api).
+  // A reader returns at most a hundred entries per call (wicg.github.io/entries-api).
   for (;;) {
     const some = await new Promise((ok, no) => reader.readEntries(ok, no));
     if (some.length === 0) return all;

@@ -1,5 +1,5 @@
-// What a reader has typed and not sent, on this computer, by account and image. It outlives a session that ended; it does
-// not outlive its reader's sign-out, another account's sign-in on a shared workstation, or a day.
+// Unsent notes of a reader, stored on this computer by account and image. They survive the end of a session, but not
+// the reader's sign-out, another account's sign-in on a shared workstation, or a day.
 const PREFIX = "pneumoscreen.draft.";
 const DAY_MS = 24 * 3600 * 1000;
 

@@ -1,4 +1,4 @@
-// The list of chosen files, a bar for each. Of thousands it shows a window: what has trouble, is on its way or comes next.
+// The list of chosen files, with a progress bar each. Of thousands it shows a window: failed, current and next ones.
 import { size } from "./format.js";
 import { count } from "./numbers.js";
 import { _, pgettext, plural } from "./words.js";
@@ -90,7 +90,7 @@ export class FileList {
     shown.row.className = kind;
   }
 
-  // A file outside the window is let in when there is something to say of it.
+  // A file outside the window is added when there is something to report about it.
   #admit(item, kind) {
     if (kind === "done" || this.rows.size > 2 * MOST_ROWS) return null;
     this.#add(item);

@@ -1,4 +1,4 @@
-// Asks for a page's changing part again and again, and says so where no answer comes.
+// Polls a page's changing part, and says so where no answer comes.
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
 
@@ -7,7 +7,7 @@ function sayLost(text) {
   lost.textContent = text;
 }
 
-/** Hand each answer to `renew`, which returns true when there is nothing more to follow; `pause` gives milliseconds. */
+/** Pass each answer to `renew`, which returns true when there is nothing more to follow; `pause` gives milliseconds. */
 export function follow(renew, pause, { signedOut, noAnswer }, away = () => {}) {
   async function poll() {
     try {

@@ -1,4 +1,4 @@
-// Writes sizes and stretches of time as the server's pages do.
+// Formats sizes and durations as the server's pages do.
 import { count, tenths } from "./numbers.js";
 import { _ } from "./words.js";
 

@@ -1,4 +1,4 @@
-// Keeps a job's page up to date: asks for its changing part, puts in what differs, and stops when the job has ended.
+// Keeps a job's page up to date: polls its changing part, replaces what differs, and stops when the job has ended.
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 import { _ } from "./words.js";
@@ -14,7 +14,7 @@ const live = document.getElementById("live");
 const announce = document.getElementById("announce");
 const began = performance.now();
 
-/** Replace what differs, piece by piece, so that scroll, focus and unchanged pictures stay. */
+/** Replace only the elements that differ, so that scroll position, focus and unchanged pictures stay. */
 function renew(answer) {
   const fresh = answer.getElementById("job");
   showTimes(fresh);
@@ -29,7 +29,7 @@ function renew(answer) {
   return tell();
 }
 
-// What was chosen to go on with the upload stays chosen; the form comes and goes with what the server says.
+// Files chosen to resume the upload stay chosen; the server's answer shows or hides the form.
 function keepChosen(old, piece) {
   if (!old.querySelector("form[data-busy]")) old.hidden = piece.hidden;
 }
@@ -56,7 +56,7 @@ function replace(old, fresh) {
   fresh.querySelector(wanted)?.focus({ preventScroll: true });
 }
 
-// What the page says is what was true when the server last answered; the next answer puts the headline back.
+// The page shows the server's last answer; the next one restores the headline.
 function sayAway() {
   const away = _("Server away, trying again");
   document.querySelector("#job-head .job-state").textContent = away;
@@ -73,7 +73,7 @@ function tell() {
   return true;
 }
 
-// Cancelling asks first; without this script the button cancels at once.
+// Cancelling asks for confirmation; without this script the button cancels at once.
 document.addEventListener("submit", (event) => {
   const dialog = document.getElementById(event.target.dataset.confirm ?? "");
   if (!dialog) return;
@@ -88,6 +88,6 @@ if (live.dataset.state !== "FINISHED") {
     noAnswer: _("The server does not answer. The page tries again; X-rays that were received are kept."),
   }, sayAway);
 } else if (sessionStorage.getItem("sent") === location.pathname.split("/").pop()) {
-  tell(); // it was sent from here and ended before its page came
+  tell(); // it was sent from here and ended before its page loaded
 }
 sessionStorage.removeItem("sent");

@@ -1,7 +1,7 @@
-// Which presses of a key are commands. An account can turn off those of one character (WCAG 2.1.4).
+// Which key presses are commands. An account can turn off single-character ones (WCAG 2.1.4).
 const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea, [contenteditable]";
 
-/** Tell whether a key is a command of the page, rather than text, a command of the browser, or one already obeyed. */
+/** Tell whether a key press is a command of the page, rather than text, a browser command, or one already handled. */
 export function isCommand(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return false;
   if (event.target.closest?.(TYPED_IN)) return false;

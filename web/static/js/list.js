@@ -1,9 +1,9 @@
-// A list by keyboard: j and k go down and up, Enter opens; whoever comes back finds the same place again. Where a list was
-// left stands with its entry of the browser's history, so that Back finds it however often; where `l` leads, image.js says.
+// Keyboard navigation of a list: j and k move down and up, Enter opens. The position is kept in the browser's history
+// entry, so that Back restores it every time; image.js handles returning by `l`.
 import { isCommand } from "./keys.js";
 import { here, noteOpened, takeReturn } from "./place.js";
 
-let left = null; // the row that had the focus last: a press on a link elsewhere takes it away first
+let left = null; // the row that last had the focus: a press on a link elsewhere takes the focus first
 
 const links = () => [...document.querySelectorAll("table.images .file a, table.job-list .title a")];
 const indexOf = (element) => {
@@ -11,7 +11,7 @@ const indexOf = (element) => {
   return links().findIndex((link) => row?.contains(link));
 };
 
-/** Put the focus on a row, the last one where there are fewer; return which. */
+/** Focus a row, the last one where there are fewer; return its index. */
 function go(index) {
   const all = links();
   const row = Math.min(Math.max(index, 0), all.length - 1);
@@ -20,7 +20,7 @@ function go(index) {
   return row;
 }
 
-/** Keep with this entry of the history which row is left. */
+/** Store the current row in this history entry. */
 function leave(index) {
   if (index < 0) return;
   history.replaceState({ ...history.state, place: { path: links()[index].pathname, index } }, "");
@@ -46,5 +46,5 @@ addEventListener("keydown", (event) => {
   if (event.key === "j") go(current + 1);
   else if (event.key === "k") go(current < 0 ? 0 : current - 1);
 });
-// Also where the browser shows the page as it was left, without loading it.
+// Also where the browser restores the page from its cache without loading it.
 addEventListener("pageshow", restore);

@@ -1,7 +1,7 @@
-// Which of the chosen files a job has received already, so that an upload that broke off goes on without them.
+// Which of the chosen files a job has received already, so that a broken-off upload resumes without them.
 const NAMES_A_REQUEST = 1000;
 
-/** Ask the job what it has and return the files that are missing; `tell` is told how many were compared. */
+/** Ask the job what it has and return the missing files; `tell` is called with how many were compared. */
 export async function findMissing(items, url, sender, tell) {
   const missing = [];
   for (let from = 0; from < items.length; from += NAMES_A_REQUEST) {
@@ -17,8 +17,9 @@ export async function findMissing(items, url, sender, tell) {
   return missing;
 }
 
-// Another patient's image may have the same name and size. Where a page comes over plain http from another machine there
-// is no crypto.subtle, and these have to do; so they do for refused files and ZIPs, whose content the server does not know.
+// Another patient's image may have the same name and size, so contents are compared. On a page over plain http from
+// another machine there is no crypto.subtle, so name and size must do; they also do for refused files and ZIPs, whose
+// content the server does not know.
 async function isSame(file, sha256) {
   if (!sha256 || !crypto.subtle) return true;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));

@@ -1,5 +1,5 @@
-// A review by one key, sent so that nothing typed is lost: while the server is away it is sent again under the same key,
-// and where the session has ended what was typed waits for the next sign-in. Also tells others that the image is open.
+// A review by one key, sent so that nothing typed is lost: while the server is down it is sent again under the same
+// key, and where the session has ended the text is kept for the next sign-in. Also tells others that the image is open.
 import { dropDraft, findDraft, keepDraft } from "./drafts.js";
 import { isCommand } from "./keys.js";
 import { shown } from "./shown.js";
@@ -7,7 +7,7 @@ import { _ } from "./words.js";
 
 const RENEW_MS = 45000;
 const AGAIN_MS = 2000;
-const TOO_SOON_MS = 400; // nobody has looked at an X-ray by then; the second half of a double press was meant for the one before
+const TOO_SOON_MS = 400; // nobody has looked by then: the second half of a double press was meant for the previous one
 const LED_HERE = "review-led-here";
 
 await shown;
@@ -44,13 +44,13 @@ function say(text, link) {
   said.hidden = false;
 }
 
-/** Say what became of a review where it is seen, also below a window's end. */
+/** Show what became of a review where it is visible, even below the window's end. */
 function answerWith(text, link) {
   say(text, link);
   said.scrollIntoView({ block: "nearest" });
 }
 
-const askBefore = (event) => event.preventDefault(); // leaving: what is not saved yet would be lost with the page
+const askBefore = (event) => event.preventDefault(); // on leaving: unsaved input would be lost with the page
 const setBusy = (busy) => { for (const button of form.querySelectorAll("button")) button.disabled = busy; };
 const rest = (ms) => new Promise((resume) => { setTimeout(resume, ms); });
 
@@ -61,7 +61,7 @@ async function post(body) {
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
       if (![502, 503, 504].includes(answer.status)) return answer;
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // what fetch throws where no server answers
+      if (!(error instanceof TypeError)) throw error; // thrown by fetch where no server answers
     }
     answerWith(_("The server does not answer. Trying again; your review is kept here (attempt %(attempt)s).", { attempt }));
     await rest(AGAIN_MS);
@@ -98,10 +98,10 @@ form.addEventListener("submit", (event) => {
   if (!isTooSoon) send(event.submitter);
 });
 
-// Keys: each button says its own.
+// Keys: each button declares its own.
 const buttons = new Map(
   [...document.querySelectorAll(".review-done [aria-keyshortcuts], #review button[aria-keyshortcuts]")]
-    .reverse() // what was just reviewed is undone before what was reviewed before
+    .reverse() // the latest review is undone first
     .map((button) => [button.getAttribute("aria-keyshortcuts"), button]),
 );
 
@@ -116,13 +116,13 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     buttons.get(event.key).click();
   }
-}, true); // before the keys of the image's view, which see that this one is taken
+}, true); // before the keys of the image's view, which see that this one is handled
 
-// Others see that the image is open here, and this page whether it is open at others'.
+// Claims: others see that the image is open here, and this page shows whether others have it open.
 const ask = (address) => fetch(address, { method: "POST", headers: { Accept: "application/json", "X-CSRFToken": token } });
 
 async function renew() {
-  const answer = await ask(claim).catch(() => null); // a server that is away is told of when a review is sent
+  const answer = await ask(claim).catch(() => null); // a server that is down is reported when a review is sent
   if (!answer?.ok) return;
   const told = await answer.json();
   openAt.textContent = told.open.join(" ");

@@ -1,15 +1,15 @@
 // Sends images in batches, one request after the other, so that a job keeps the order in which its images were chosen.
-// A request that fails is sent again under the same key; the server adds its images once however often it arrives.
+// A failed request is sent again under the same key; the server adds its images only once.
 import { _ } from "./words.js";
 
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_FILES = 200;
-// In the first request, so that workers have something to do while the rest comes in.
+// Files of the first request, so that workers can start while the rest is uploaded.
 const FIRST_FILES = 20;
 const MOST_ATTEMPTS = 6;
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
-// A small request that is not answered by then is lost; one with images takes as long as its bytes need.
+// Timeout of a small request; one with images takes as long as its bytes need.
 const SMALL_REQUEST_MS = 10000;
 
 export class Refused extends Error {
@@ -20,22 +20,22 @@ export class Refused extends Error {
     this.code = problem?.code ?? "";
   }
 
-  /** Tell a server that takes no image for a while from one that is in trouble: it says when to come back. */
+  /** Distinguish a server that accepts no images for a while from one in trouble: it says when to try again. */
   get isHeld() {
     return ["queue_full", "disk_low"].includes(this.code);
   }
 
-  /** Tell a job whose upload another tab or program has ended. */
+  /** Recognise a job whose upload another tab or program has ended. */
   get isClosed() {
     return this.code === "job_closed";
   }
 
-  /** Tell a session that has ended from every other refusal. */
+  /** Distinguish an ended session from every other refusal. */
   get isSignedOut() {
     return this.status === 401;
   }
 
-  /** Tell a page that is older than its session: someone signed in anew in another tab. */
+  /** Recognise a page older than its session: someone signed in again in another tab. */
   get isStale() {
     return this.code === "csrf";
   }
@@ -56,7 +56,7 @@ export function makeBatches(items, most) {
   return batches;
 }
 
-/** Make an idempotency key. crypto.randomUUID is there on secure origins only; a plain http address is none. */
+/** Make an idempotency key. crypto.randomUUID exists only on secure origins, which a plain http address is not. */
 export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -76,7 +76,7 @@ export class Sender {
     this.stopped = false;
   }
 
-  /** Send JSON and return the answer, again after network errors and 5xx. */
+  /** Send JSON and return the answer, retrying after network errors and 5xx. */
   async post(url, body, key) {
     const headers = { "Content-Type": "application/json", ...(key && { "Idempotency-Key": key }) };
     const answer = await this.#again(
@@ -87,7 +87,7 @@ export class Sender {
     return answer;
   }
 
-  /** Send all batches that are not there yet; throws the first error that sending again does not cure. */
+  /** Send all batches that have not arrived yet; throws the first error that a retry cannot fix. */
   async sendAll(url, batches) {
     for (const batch of batches.filter(({ sent }) => !sent)) {
       if (this.stopped) return;
@@ -95,7 +95,7 @@ export class Sender {
     }
   }
 
-  /** Break off every request. */
+  /** Abort every request. */
   stop() {
     this.stopped = true;
     for (const request of this.requests) request.abort();
@@ -165,5 +165,5 @@ function failure(request) {
   return error;
 }
 
-// 507 is a full disk: sending again at once would only fill the log.
+// 507 is a full disk: retrying at once would only fill the log.
 const isPassing = ({ status }) => status === 0 || status === 429 || (status >= 500 && status !== 507);

@@ -1,19 +1,19 @@
-// An image's page that was fetched ahead: nobody has opened it until it is shown. Then the server is asked for it as for
-// any page, which notes the view and the claim, and all around the viewer becomes what the server says by now.
+// A prefetched image page: nobody has opened it until it is shown. Then it is requested again like any page, which
+// records the view and the claim, and everything around the viewer is replaced by the server's current version.
 import { showTimes } from "./times.js";
 
 const reading = document.querySelector(".reading");
-const viewer = reading.querySelector(".viewer"); // there also where no picture is
+const viewer = reading.querySelector(".viewer"); // exists even without a picture
 const NEXT = ["data-next-pixels", "data-next-picture"];
 
-/** What the server wrote of a viewer, but for the image after it. */
+/** The server's HTML of a viewer, except for the image after it. */
 function written(figure) {
   const copy = figure.cloneNode(true);
   for (const name of NEXT) copy.removeAttribute(name);
   return copy.outerHTML;
 }
 
-/** Put what is around one element, up to <main>, in place of what is around another. */
+/** Replace everything around one element, up to <main>, with what is around another. */
 function replaceAround(old, fresh) {
   for (; old.id !== "main"; [old, fresh] = [old.parentElement, fresh.parentElement]) {
     for (const node of [...old.parentElement.childNodes]) if (node !== old) node.remove();
@@ -31,7 +31,7 @@ async function ask() {
 
 const nextFrame = () => new Promise((resume) => { requestAnimationFrame(resume); });
 
-/** Wait until this page is on the screen: what is asked for then does not delay that. */
+/** Wait until this page is on the screen, so that requests do not delay that. */
 async function seen() {
   if (!document.prerendering) return;
   await new Promise((resume) => { document.addEventListener("prerenderingchange", resume, { once: true }); });
@@ -44,7 +44,7 @@ async function open(before) {
   const page = await ask().catch(() => null);
   const fresh = page?.querySelector(".reading .viewer");
   if (!fresh || written(fresh) !== before || page.querySelector("meta[http-equiv=refresh]")) {
-    location.reload(); // which says what is wrong, or hides what may no longer be seen
+    location.reload(); // which shows what is wrong, or hides what may no longer be seen
     await new Promise(() => {});
   }
   for (const name of NEXT) viewer.toggleAttribute(name, fresh.hasAttribute(name));
@@ -54,5 +54,5 @@ async function open(before) {
   showTimes();
 }
 
-/** Kept once this page is shown and says what is so. */
+/** Resolves once this page is shown and up to date. */
 export const shown = reading.hasAttribute("data-fetched-ahead") ? open(written(viewer)) : Promise.resolve();

@@ -1,4 +1,4 @@
-// Keeps the status page up to date: asks for its changing part and puts in the pieces that differ.
+// Keeps the status page up to date: polls its changing part and replaces what differs.
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 import { _ } from "./words.js";

@@ -1,11 +1,11 @@
-// Shows every <time> in the account's zone, else in the browser's own, which it tells the server for the days of filters.
+// Shows every <time> in the account's zone, else in the browser's, which is sent to the server for filters by day.
 const YEAR_SECONDS = 31536000;
 const { lang, dataset } = document.documentElement;
 const zone = dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
 const written = { timeZone: zone, hourCycle: "h23", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
 const writer = new Intl.DateTimeFormat(`${lang}-u-nu-latn`, written);
 
-/** In English the day stands first, as the server writes it; other languages have an order of their own. */
+/** In English the day comes first, as the server writes it; other languages have their own order. */
 function write(at) {
   if (lang !== "en") return writer.format(at);
   const { day, month, year, hour, minute } = Object.fromEntries(writer.formatToParts(at).map(({ type, value }) => [type, value]));

@@ -1,5 +1,5 @@
-// An upload: choose or drop, see what goes and what cannot, send, then go to the job. On the page of a job whose upload broke
-// off it goes on with that job: what is there already is left out.
+// An upload: choose or drop files, see what is sent and what cannot be, send, then go to the job. On the page of a job
+// whose upload broke off it resumes that job and leaves out what has arrived already.
 import { check, fromDrop, fromInput } from "./chosen.js";
 import { FileList } from "./filelist.js";
 import { duration, size } from "./format.js";
@@ -29,7 +29,7 @@ const total = (items) => items.reduce((sum, item) => sum + item.size, 0);
 async function choose(entries) {
   if (upload || isComparing) return;
   const { wanted: good, refused, leftOut } = check(entries, limits);
-  form.dataset.busy = "yes"; // js/job.js leaves it where it is
+  form.dataset.busy = "yes"; // js/job.js then leaves it in place
   show("chosen", true);
   show("drop", false);
   show("start", false);
@@ -37,7 +37,7 @@ async function choose(entries) {
   if (wanted) offer(entries, good, refused, leftOut);
 }
 
-/** Return what the job has not received yet; null where that cannot be told. */
+/** Return what the job has not received yet; null where that cannot be determined. */
 async function leaveOutReceived(items) {
   isComparing = true;
   const wait = (error, seconds) => say(_("%(problem)s Trying again in %(seconds)s s.", { problem: error.message, seconds }));
@@ -153,7 +153,7 @@ function start() {
   run();
 }
 
-/** Fix what is said of a new job, or let it be changed. */
+/** Fix the settings of a new job, or let them be changed. */
 function fix(is) {
   if (find("job-name")) find("job-name").readOnly = is;
   if (find("job-model")) find("job-model").disabled = is;
@@ -192,7 +192,7 @@ async function compareClosed(sender) {
   }
 }
 
-// After a sign-in in another tab this page's token is void; the page as it is now carries the one that holds.
+// After a sign-in in another tab this page's token is invalid; the page as reloaded has the valid one.
 async function renewToken(sender) {
   if (!upload.stale) return;
   const answer = await fetch(location.pathname, { headers: { Accept: "text/html" }, cache: "no-store" }).catch(() => null);
@@ -233,7 +233,7 @@ function onHeld(error, seconds, batch) {
     : _("%(problem)s. The upload is waiting and resumes by itself at %(time)s; leave this page open.", values);
   upload.isUnopened = !upload.job;
   show("trouble", false);
-  // Said anew only when it differs, because a screen reader reads it out each time.
+  // Updated only when it differs, because a screen reader reads it out each time.
   if (find("held").textContent !== text) find("held").textContent = text;
   show("held", true);
   if (!batch) return;
@@ -248,7 +248,7 @@ function leave(jobId) {
   location.assign(`${form.dataset.pages}/${jobId}`);
 }
 
-/** Show what has not been sent as such. */
+/** Mark what has not been sent. */
 function sayUnsent() {
   show("held", false);
   for (const batch of upload.batches.filter(({ sent }) => !sent)) {
@@ -293,7 +293,7 @@ async function stop() {
   }
 }
 
-// The server has refused to open the job for want of room, so there is none to cancel.
+// The server has refused to open the job for lack of space, so there is none to cancel.
 function giveUp() {
   upload = null;
   show("held", false);
@@ -304,7 +304,7 @@ function giveUp() {
 function onProgress(batch, sent, of) {
   upload.isAway = false;
   show("held", false);
-  // The form around the files has bytes of its own; shares are taken of the files alone.
+  // The form encoding adds bytes of its own; percentages are of the files only.
   let left = (sent / of) * batch.bytes;
   upload.sent.set(batch, left);
   for (const item of batch.items) {
@@ -332,7 +332,7 @@ function onDone(batch, answer) {
     if (said) list.refused(item, said.map(({ message }) => message));
     else list.received(item);
   }
-  // What is left was inside a ZIP, or the server keeps pseudonyms and names none; the job page names each of these.
+  // The rest was inside a ZIP, or the server uses pseudonyms and names none; the job page names each of these.
   for (const { files, reason } of answer.left_out ?? []) list.note(sayLeftOut(files, reason));
   if (unnamed.size) list.note(sayUnnamed(unnamed.size, batch.items.some(({ path }) => /\.zip$/i.test(path))));
   showWhole();
@@ -393,7 +393,7 @@ find("drop").addEventListener("click", (event) => event.target.closest("label, i
 find("start").addEventListener("click", start);
 find("clear").addEventListener("click", clear);
 find("again").addEventListener("click", run);
-// It comes in place of the button that began the upload: the rest of a double click, or of a key held down, does not stop it.
+// It replaces the button that began the upload: the rest of a double click, or of a held key, does not stop it.
 find("stop").addEventListener("click", (event) => event.detail > 1 || stop());
 find("stop").addEventListener("keydown", (event) => event.repeat && event.preventDefault());
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!find("start").hidden && !upload) start(); });

@@ -4,11 +4,11 @@ import { count } from "./numbers.js";
 
 const { lang, dataset } = document.documentElement;
 const rules = new Intl.PluralRules(lang);
-// The order of the forms in a catalog; a language has some of them (CLDR plural rules).
+// The order of the plural forms in a catalog; a language has some of them (CLDR plural rules).
 const forms = ["zero", "one", "two", "few", "many", "other"].filter((form) => rules.resolvedOptions().pluralCategories.includes(form));
 const words = dataset.words ? await read(dataset.words) : {};
 
-/** Fetch the words; where they cannot be had, texts stay in English and the page works. */
+/** Fetch the translations; if that fails, texts stay in English and the page works. */
 async function read(address) {
   try {
     const answer = await fetch(address);
@@ -23,7 +23,7 @@ const fill = (text, values) => text.replaceAll(/%\((\w+)\)s/g, (_whole, name) =>
 
 export const _ = (text, values = {}) => fill(words[text] ?? text, values);
 
-/** A text that means something else in another context; the first argument tells which is meant. */
+/** A text that has another meaning in another context; the first argument names the context. */
 export const pgettext = (context, text) => words[`${context}\u0004${text}`] ?? text;
 
 export function plural(number, one, many, values = {}) {

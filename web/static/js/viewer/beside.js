@@ -1,4 +1,4 @@
-// Another X-ray of the same patient beside the one that the page is about: a second pane, under the same tools.
+// Another X-ray of the same patient next to the page's own: a second pane, with the same tools.
 import { _ } from "../words.js";
 import { Pane } from "./pane.js";
 import { addressOf, fetchSamples } from "./samples.js";
@@ -16,7 +16,7 @@ export class Beside {
     else this.open();
   }
 
-  /** Show the one that is listed first: the nearest earlier one, where there is one. */
+  /** Show the first in the list: the nearest earlier one, if any. */
   open() {
     this.rows = [...document.querySelectorAll("#same-patient li")];
     const [row] = this.rows;
@@ -61,7 +61,7 @@ export class Beside {
     const pane = new Pane("beside", stage, size, row.dataset.pixels, () => viewer.redraw());
     Object.assign(pane, { label: day });
     this.pane = pane;
-    viewer.measure(viewer.own); // it has less room by now
+    viewer.measure(viewer.own); // it has less space now
     viewer.add(pane);
     pane.view.follow(viewer.own.view);
     this.load(pane);
@@ -72,7 +72,7 @@ export class Beside {
     try {
       await pane.load(fetched);
     } catch {
-      pane.stage.querySelector(".pane-failed").hidden = false; // neither its samples nor its picture came
+      pane.stage.querySelector(".pane-failed").hidden = false; // neither its samples nor its picture could be loaded
     }
     if (pane.isClosed) return;
     pane.stage.dataset.shown = pane.drawnBy;
@@ -95,10 +95,10 @@ export class Beside {
 
 const copiesOf = (element) => [...element.childNodes].map((node) => node.cloneNode(true));
 
-/** Say of which day an X-ray is, and how long before or after the other. */
+/** State the date of an X-ray, and how long before or after the other it is. */
 const titleOf = (row) => [...row.querySelectorAll(".pane-title > *")].map((part) => part.textContent.trim()).filter(Boolean).join(" · ");
 
-/** Let a stage take the focus, so that keys can mean it. */
+/** Make a stage focusable, so that keys can apply to it. */
 function makeStop(stage, label) {
   stage.tabIndex = 0;
   stage.setAttribute("role", "group");

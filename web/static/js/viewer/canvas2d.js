@@ -1,7 +1,7 @@
-// Draws an image where there is no WebGL 2: its samples by a table to 8 bits, and the canvas does the rest.
+// Draws an image without WebGL 2: its samples by a lookup table to 8 bits, then scaled by the canvas.
 import { levelFor } from "./webgl.js";
 
-const MOST_SIDE = 4096; // of a canvas that every browser has
+const MOST_SIDE = 4096; // canvas size that every browser supports
 
 export class CanvasScreen {
   constructor(canvas) {
@@ -25,7 +25,7 @@ export class CanvasScreen {
     context.drawImage(this.picture, 0, 0, width, height, 0, 0, samples.width, samples.height);
   }
 
-  /** Turn a level to greys, unless it is the one that was drawn last. */
+  /** Convert a level to greys, unless it is the one drawn last. */
   render(level, { low, high, isInverted }) {
     const name = [level, low, high, isInverted].join();
     if (name === this.drawn) return;

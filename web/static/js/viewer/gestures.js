@@ -1,8 +1,8 @@
 // Wheel, drag, pinch and double click on the image.
 const WHEEL = 0.0015;
-const PINCH = 0.01; // of a touchpad, which browsers send as a wheel with Ctrl
+const PINCH = 0.01; // for touchpads, whose pinch browsers send as a wheel event with Ctrl
 const LINE = 16;
-const WIDER = 1 / 200; // a window is e times as wide after 200 points
+const WIDER = 1 / 200; // the window is e times as wide after 200 points
 const BRIGHTER = 1 / 400;
 const CLICK = 4;
 

@@ -1,4 +1,4 @@
-// The heat map over the image: a switch, a strength, and a look at it for as long as its key is held.
+// The heat map over the image: a switch, an opacity, and a preview while its key is held.
 import { isCommand } from "../keys.js";
 
 const KEY = "h";
@@ -23,7 +23,7 @@ export class HeatMap {
     this.box.checked = !this.box.checked;
   }
 
-  /** A press switches it; one that was held goes back. */
+  /** A short press switches it; a held one restores it. */
   release({ key }) {
     if (key !== KEY || this.pressedAt === undefined) return;
     if (performance.now() - this.pressedAt > HELD_MS) this.box.checked = !this.box.checked;

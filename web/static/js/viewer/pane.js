@@ -1,4 +1,4 @@
-// One image on the screen, as its view shows it and in its own window: its picture at once, then its samples at full depth.
+// One image on the screen, with its own view and window: its picture at once, then its samples at full depth.
 import { count, percent, significant } from "../numbers.js";
 import { _, plural } from "../words.js";
 import { CanvasScreen } from "./canvas2d.js";
@@ -8,7 +8,7 @@ import { View } from "./view.js";
 import { WebGlScreen } from "./webgl.js";
 
 export class Pane {
-  /** Begin on a stage with an image of so many pixels, whose samples lie at an address; `redraw` has it drawn soon. */
+  /** Begin on a stage with an image of this size, whose samples are at an address; `redraw` schedules a redraw. */
   constructor(name, stage, { width, height }, address, redraw) {
     Object.assign(this, { name, stage, address, isInverted: false });
     this.link = stage.querySelector(".image-view");
@@ -42,7 +42,7 @@ export class Pane {
     this.redraw();
   }
 
-  /** Give the memory of the graphics card back. */
+  /** Release the GPU memory. */
   close() {
     this.isClosed = true;
     this.screen.close?.();
@@ -71,7 +71,7 @@ export class Pane {
       return isTooLarge ? await fetchSamples(addressOf(this.address, this.screen.largest)) : samples;
     } catch {
       await this.picture.decode();
-      return samplesOf(this.picture); // so that it can be read all the same; the readout says at which depth
+      return samplesOf(this.picture); // so that it remains readable; the readout states the depth
     }
   }
 
@@ -80,14 +80,14 @@ export class Pane {
     return factor / devicePixelRatio;
   }
 
-  /** Take the size and place of the stage; tell whether they are others than before. */
+  /** Update size and position of the stage; return whether they changed. */
   measure() {
     const box = this.stage.getBoundingClientRect();
     const place = [box.left, box.top + scrollY, box.width, box.height, devicePixelRatio].join();
     if (this.canvas === this.measured?.canvas && place === this.measured.place) return false;
     this.measured = { canvas: this.canvas, place };
     const whole = (value) => Math.ceil(value * devicePixelRatio) / devicePixelRatio;
-    // Moved to whole points of the screen, or the browser would smear each over two.
+    // Aligned to whole device pixels, or the browser would smear each over two.
     this.offset = [whole(box.left) - box.left, whole(box.top + scrollY) - box.top - scrollY];
     const [width, height] = [box.width, box.height].map((side) => Math.max(1, Math.ceil(side * devicePixelRatio)));
     Object.assign(this.canvas, { width, height });
@@ -108,7 +108,7 @@ export class Pane {
     if (this.samples) Object.assign(this, { low: this.samples.black, high: this.samples.white });
   }
 
-  /** Make the window so many times as wide, and all greys darker by a part of its width. */
+  /** Scale the window's width, and darken all greys by a fraction of it. */
   shade(factor, darker) {
     if (!this.samples) return;
     const most = 2 * 256 ** this.samples.bytes;
@@ -142,7 +142,7 @@ export class Pane {
     const parts = [_("Zoom %(scale)s", { scale: percent(this.view.scale / this.actualScale()) })];
     if (this.samples) {
       const { slope, intercept, bits } = this.samples;
-      const more = this.samples.voi_lut_function === "LINEAR" ? 1 : 0; // as the header counts
+      const more = this.samples.voi_lut_function === "LINEAR" ? 1 : 0; // as DICOM defines it
       const round = (value) => (slope < 0.1 ? significant(value, 4) : count(Math.round(value)));
       const shades = { width: round((this.high - this.low) * slope + more), level: round(((this.low + this.high) / 2) * slope + intercept + more / 2) };
       // Translators: DICOM's Window Width and Window Center, of the greys that are shown

@@ -1,8 +1,8 @@
-// A ruler on the image: two ends that are dragged, put by two clicks, or moved by the arrow keys.
+// A ruler on the image: two ends that are dragged, set by two clicks, or moved with the arrow keys.
 import { tenths } from "../numbers.js";
 import { _, plural } from "../words.js";
 
-const NEAR = 1; // pixels of the image for a press of an arrow, ten with Shift
+const NEAR = 1; // image pixels per press of an arrow, ten with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const ELEMENTS = {
   ImagerPixelSpacing: "Imager Pixel Spacing", PixelSpacing: "Pixel Spacing", NominalScannedPixelSpacing: "Nominal Scanned Pixel Spacing",
@@ -23,7 +23,7 @@ export class Ruler {
 
   get isOn() { return this.ends !== null; }
 
-  /** Lay it across the middle of what is shown, or take it away. */
+  /** Lay it across the middle of the visible part, or remove it. */
   toggle() {
     const { across, down } = this.view;
     this.isPlacing = false;
@@ -31,7 +31,7 @@ export class Ruler {
     this.onChange();
   }
 
-  /** Begin at a point of the screen, or end there where a click began it. */
+  /** Begin at a point of the screen, or end there if a click began it. */
   begin(at) {
     const point = this.view.toImage(at);
     this.ends = this.isPlacing ? [this.ends[0], point] : [point, point];
@@ -39,7 +39,7 @@ export class Ruler {
     this.onChange();
   }
 
-  /** Lead the second end to a point of the screen. */
+  /** Move the second end to a point of the screen. */
   lead(at) {
     this.ends = [this.ends[0], this.view.toImage(at)];
     this.isPlacing = false;
@@ -92,7 +92,7 @@ export class Ruler {
     return plural(Math.round(Math.hypot(x2 - x1, y2 - y1) * factor), "%(count)s pixel", "%(count)s pixels");
   }
 
-  /** Say by what a length was measured, and where it holds. */
+  /** State what a length is based on, and where it is valid. */
   explain(length) {
     const spacing = this.samples?.spacing;
     if (!spacing) return _("%(length)s. The file does not say how large a pixel is.", { length });

@@ -1,8 +1,8 @@
-// An image's samples: from the server at full depth, or from the picture of the page where they cannot be had.
+// An image's samples: from the server at full depth, or from the picture of the page where that fails.
 const DESCRIPTION = "X-Image";
 const SIDES = [8192, 4096, 2048];
 
-/** The address of an image's samples, in a form like that of the page's head, for a screen that draws at most so many pixels a side. */
+/** The address of an image's samples, in the page's own form, for a screen with at most this many pixels a side. */
 export const addressOf = (address, largest) => `${address}&side=${SIDES.find((side) => side <= largest) ?? SIDES.at(-1)}`;
 
 export async function fetchSamples(address) {
@@ -14,7 +14,7 @@ export async function fetchSamples(address) {
   return withLevels({ ...said, data, isInverse: said.photometric === "MONOCHROME1" });
 }
 
-/** Read the 8-bit picture of the page, so that everything works on it, though at less depth. */
+/** Read the 8-bit picture of the page, so that all tools work on it, at less depth. */
 export function samplesOf(picture) {
   const canvas = Object.assign(document.createElement("canvas"), { width: picture.naturalWidth, height: picture.naturalHeight });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -28,7 +28,7 @@ export function samplesOf(picture) {
   });
 }
 
-// Each level has half the sides of the one before, four samples averaged to one: what is drawn small is smooth.
+// Each level halves both sides, averaging four samples into one, so that small renderings are smooth.
 function withLevels(samples) {
   const levels = [{ width: samples.width, height: samples.height, data: samples.data }];
   while (Math.max(levels.at(-1).width, levels.at(-1).height) > 1) levels.push(halve(levels.at(-1)));
@@ -47,7 +47,7 @@ function halve({ width, height, data }) {
   return { width: across, height: down, data: half };
 }
 
-/** Have the browser keep the next image, so that it is there at once when it is opened. */
+/** Let the browser cache the next image, so that it opens at once. */
 export async function preload(addresses) {
   for (const address of addresses) {
     const answer = await fetch(address, { headers: { "X-Preload": "1" }, priority: "low" });

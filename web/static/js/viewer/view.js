@@ -1,6 +1,6 @@
-// What part of an image is shown, how large and which way round: from image to screen and back.
-const SMALLEST = 0.5; // of the size that fits, and of its own where that is smaller
-const LARGEST = 16; // points of the screen for a pixel of the image
+// Which part of an image is shown, at what scale and orientation: transforms from image to screen and back.
+const SMALLEST = 0.5; // of the fitting size, and of the image's own where that is smaller
+const LARGEST = 16; // screen points per image pixel
 const QUARTER = [0, -1, 1, 0]; // clockwise, as y points down
 const MIRROR = [-1, 0, 0, 1];
 
@@ -23,13 +23,13 @@ export class View {
     this.centre = [this.width / 2, this.height / 2];
   }
 
-  /** Take the size of the screen, in its points. */
+  /** Set the size of the screen, in its points. */
   resize(across, down) {
     Object.assign(this, { across: Math.max(1, across), down: Math.max(1, down) });
     if (this.isFitted) this.fit();
   }
 
-  /** Take the size of the same image in other pixels; what is shown stays. */
+  /** Set the size of the same image in other pixels; the visible part stays. */
   remeasure(width, height) {
     const factor = width / this.width;
     this.scale /= factor;
@@ -57,13 +57,13 @@ export class View {
     this.turn = times(MIRROR, this.turn);
   }
 
-  /** Return as much of a factor as the image can be zoomed by. */
+  /** Return a zoom factor limited to the allowed range. */
   allowed(factor) {
     const least = SMALLEST * Math.min(1, this.fittingScale());
     return Math.min(Math.max(this.scale * factor, least), LARGEST) / this.scale;
   }
 
-  /** Zoom by an allowed factor about a point of the screen, its middle where none is given. */
+  /** Zoom by an allowed factor about a point of the screen, by default its middle. */
   zoom(factor, at = [this.across / 2, this.down / 2]) {
     const held = this.toImage(at);
     this.scale *= factor;
@@ -72,7 +72,7 @@ export class View {
     this.move(at[0] - now[0], at[1] - now[1]);
   }
 
-  /** Move the image by so many points of the screen; some of it stays in the middle. */
+  /** Move the image by screen points; some of it stays in the middle. */
   move(right, down) {
     const [a, b, c, d] = this.turn;
     const [x, y] = [this.centre[0] - (a * right + c * down) / this.scale, this.centre[1] - (b * right + d * down) / this.scale];
@@ -80,7 +80,7 @@ export class View {
     this.isFitted = false;
   }
 
-  /** Return how tall this image is where it fits, as a part of another's: so far it moves for the same part of it. */
+  /** Return the fitted height of this image relative to another's: the factor by which equal movements differ. */
   partOf(other) {
     return this.fittingHeight() / other.fittingHeight();
   }
@@ -89,7 +89,7 @@ export class View {
     return this.fittingScale() * (this.turn[0] === 0 ? this.width : this.height);
   }
 
-  /** Return the point of the screen that lies on this image as another point does on another. */
+  /** Return the point of the screen at the same relative position on this image as another point on another. */
   pointAs([x, y], other) {
     const part = this.partOf(other);
     return [this.across / 2 + (x - other.across / 2) * part, this.down / 2 + (y - other.down / 2) * part];

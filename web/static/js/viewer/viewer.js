@@ -1,4 +1,4 @@
-// The viewer of an image: gestures, buttons and keys for all that it does, to the image or to two of them side by side.
+// The viewer of an image: gestures, buttons and keys for everything that it does to one image or two side by side.
 import { isCommand } from "../keys.js";
 import { shown } from "../shown.js";
 import { Gestures } from "./gestures.js";
@@ -12,11 +12,11 @@ const PAN = 80;
 const STEP = 1.25;
 const NARROWER = 0.8;
 const DARKER = 0.05; // of the window's width
-const LARGEST = matchMedia("(pointer: coarse)").matches ? 4096 : 8192; // of telephones and tablets, and of desks
+const LARGEST = matchMedia("(pointer: coarse)").matches ? 4096 : 8192; // on phones and tablets, and on desktops
 const root = document.getElementById("viewer");
 
 class Viewer {
-  /** Begin with an image of so many pixels, whose samples are promised. */
+  /** Begin with an image of this size, whose samples are a promise. */
   constructor(size, fetched) {
     this.root = root;
     this.largest = LARGEST;
@@ -66,7 +66,7 @@ class Viewer {
     this.more = document.getElementById("viewer-more");
   }
 
-  /** Take over from the plain picture. */
+  /** Replace the plain picture. */
   begin() {
     root.classList.add("live");
     document.getElementById("viewer-tools").hidden = false;
@@ -82,20 +82,20 @@ class Viewer {
     root.dataset.shown = this.own.drawnBy;
     performance.mark("image-shown");
     await shown;
-    this.measure(this.own); // what is around it may have changed
+    this.measure(this.own); // its surroundings may have changed
     if (root.dataset.nextPixels) this.fetchNext();
   }
 
   async fetchNext() {
     const next = addressOf(root.dataset.nextPixels, Math.min(LARGEST, this.own.screen.largest));
-    await preload([next, root.dataset.nextPicture]).catch(() => {}); // it is asked for again when it is opened
-    // Then its page is prerendered, by next.speculationrules, for as long as its picture is kept.
+    await preload([next, root.dataset.nextPicture]).catch(() => {}); // it is requested again when opened
+    // Then its page is prerendered, by next.speculationrules, for as long as its picture is cached.
     const { classList } = document.getElementById("next");
     classList.add("prerendered");
     setTimeout(() => classList.remove("prerendered"), KEPT_MS);
   }
 
-  /** Have a pane handled from now on, and drawn as its stage changes. */
+  /** Handle a pane from now on, and draw it as its stage changes. */
   add(pane) {
     this.panes.push(pane);
     new Gestures(pane, this);
@@ -112,7 +112,7 @@ class Viewer {
     if (this.active === pane) this.active = this.own;
   }
 
-  /** Load what lays another image beside this one, once it is asked for; what is listed counts when the page is shown. */
+  /** Load the code for a second image once it is needed; the list as of when the page is shown counts. */
   async compare(act) {
     if (!this.buttons.has("beside")) return;
     await shown;
@@ -148,7 +148,7 @@ class Viewer {
     else this.use(tool);
   }
 
-  /** Move the focus along the toolbar, as its role promises. */
+  /** Move the focus along the toolbar, as its ARIA role requires. */
   rove(event) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step || event.target.matches("input")) return;
@@ -157,19 +157,19 @@ class Viewer {
     stops.at((stops.indexOf(event.target) + step) % stops.length).focus();
   }
 
-  /** Have buttons and keys mean this pane, where they do not mean both. */
+  /** Apply buttons and keys to this pane, where they do not apply to both. */
   handle(pane) {
     if (this.active === pane) return;
     this.active = pane;
     this.redraw();
   }
 
-  /** Do something to the image that is handled, and to the other one where both are linked. */
+  /** Do something to the active image, and to the other one where both are linked. */
   each(act) {
     (this.isLinked ? this.panes : [this.active]).forEach(act);
   }
 
-  /** Zoom by a factor about a point of the active pane's screen, as far as every image goes. */
+  /** Zoom by a factor about a point of the active pane's screen, within the limits of every image. */
   zoom(factor, at) {
     const held = [];
     this.each((pane) => held.push(pane.view.allowed(factor)));
@@ -225,7 +225,7 @@ class Viewer {
     root.classList.toggle("unlinked", isBeside && !this.isLinked);
   }
 
-  /** Say how the active image is shown, once that rests: a gesture changes it many times a second. */
+  /** Announce how the active image is shown once it stops changing: a gesture changes it many times a second. */
   tell() {
     const text = [this.panes.length > 1 && this.active.label, this.active.readout.textContent].filter(Boolean).join(": ");
     if (text === this.told) return;
@@ -244,11 +244,11 @@ const KEYS = {
 if (root?.dataset.pixels) {
   new HeatMap(root); // it does not wait for the image
   const picture = root.querySelector("img");
-  // Asked for before it is known what this screen can draw: nearly all can draw this much.
+  // Requested before it is known what this screen can draw: nearly all can draw this much.
   const fetched = fetchSamples(addressOf(root.dataset.pixels, LARGEST));
-  // Before it is shown a page decodes nothing; then that would keep its first frame waiting.
+  // Before it is shown a page decodes nothing, as that would then delay its first frame.
   const begun = document.prerendering ? shown : Promise.resolve();
   const decoded = begun.then(() => picture.decode()).then(() => ({ width: picture.naturalWidth, height: picture.naturalHeight }));
-  // Where neither comes, what the browser makes of the picture stays.
+  // If both fail, the browser's own rendering of the picture stays.
   Promise.any([decoded, fetched]).then((size) => new Viewer(size, fetched).begin(), () => {});
 }

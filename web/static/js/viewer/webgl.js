@@ -1,4 +1,4 @@
-// Draws an image with WebGL 2: its samples as they are, windowed and interpolated for each point of the screen.
+// Draws an image with WebGL 2: its raw samples, windowed and interpolated for each screen point.
 const VERTEX = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0); }`;
 
@@ -50,7 +50,7 @@ void main() {
 const CHANNEL = { 1: ["R8UI", "UNSIGNED_BYTE"], 2: ["R16UI", "UNSIGNED_SHORT"] };
 
 export class WebGlScreen {
-  /** Return a screen on a canvas; null where there is no WebGL 2. */
+  /** Return a renderer on a canvas; null without WebGL 2. */
   static on(canvas) {
     const gl = canvas.getContext("webgl2", { alpha: true, antialias: false, depth: false, preserveDrawingBuffer: false });
     return gl && new WebGlScreen(canvas, gl);
@@ -84,7 +84,7 @@ export class WebGlScreen {
     for (const name of ["MIN", "MAG"]) gl.texParameteri(gl.TEXTURE_2D, gl[`TEXTURE_${name}_FILTER`], name === "MIN" ? gl.NEAREST_MIPMAP_NEAREST : gl.NEAREST);
   }
 
-  /** Draw what a view shows, in a window; `toScreen` leads from the image to points of the canvas. */
+  /** Draw what a view shows, with a window; `toScreen` maps the image to canvas points. */
   draw(toScreen, { low, high, isInverted }) {
     const { gl, samples, canvas } = this;
     const [a, b, c, d, e, f] = toScreen;
@@ -92,7 +92,7 @@ export class WebGlScreen {
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    // The inverse of a turn and a scale; WebGL counts rows from below.
+    // The inverse of a rotation and a scale; WebGL counts rows from below.
     const [ia, ib, ic, id] = [a, b, c, d].map((value) => value / scale ** 2);
     const bottom = canvas.height - f;
     gl.uniformMatrix3fv(this.place("toImage"), false, [ia, ic, 0, -ib, -id, 0, ib * bottom - ia * e, id * bottom - ic * e, 1]);
@@ -103,7 +103,7 @@ export class WebGlScreen {
     gl.uniform1i(this.place("isInverse"), samples.isInverse ? 1 : 0);
     gl.uniform1i(this.place("isInverted"), isInverted ? 1 : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-    // A page that is prerendered has no frame that would have it drawn; to read of it does.
+    // A prerendered page has no frame that would trigger drawing; reading a pixel does.
     if (document.prerendering) gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
@@ -117,5 +117,5 @@ export class WebGlScreen {
   }
 }
 
-/** The level whose samples are no smaller than half a point of the screen, nor larger than one. */
+/** The level whose samples are no smaller than half a screen point, nor larger than one. */
 export const levelFor = (scale, { levels }) => Math.min(Math.max(0, Math.floor(Math.log2(1 / scale) + 1e-6)), levels.length - 1);
