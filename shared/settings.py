@@ -35,184 +35,218 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("var"), description="Folder of the embedded database, image store and queue.")
     database_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL, postgresql+psycopg://... in production. Default: SQLite in the data folder."
+        None, description="SQLAlchemy URL; in production postgresql+psycopg://... Default: SQLite in the data folder."
     )
     database_connections: int | None = Field(
-        None, gt=0, description="Most connections of one process to PostgreSQL. Default: one for each of its threads."
+        None, gt=0, description="Most PostgreSQL connections per process. Default: one for each of its threads."
     )
     database_connect_seconds: float = Field(
-        5.0, ge=2, description="How long PostgreSQL may take to accept a connection, or to show that one lives."
+        5.0, ge=2, description="Timeout for connecting to PostgreSQL, and for checking that a connection is alive."
     )
     database_pool_seconds: float = Field(
-        5.0, gt=0, description="How long a request waits for one of the connections while all are in use."
+        5.0, gt=0, description="How long a request waits for a free connection while all are in use."
     )
     database_statement_seconds: float = Field(
-        30.0, gt=0, description="How long one statement of pages, workers or the sweep may take on PostgreSQL."
+        30.0, gt=0, description="Timeout of a single PostgreSQL statement of pages, workers or the sweep."
     )
     database_lock_seconds: float = Field(
-        10.0, gt=0, description="How long such a statement waits for rows or tables that others hold."
+        10.0, gt=0, description="How long such a statement waits for rows or tables locked by others."
     )
     database_idle_seconds: float = Field(
-        60.0, gt=0, description="How long a transaction may lie idle before PostgreSQL ends it."
+        60.0, gt=0, description="How long a transaction may be idle before PostgreSQL ends it."
     )
     database_prepares: bool = Field(
-        True, description="Prepare statements that come again. Behind a pooler such as PgBouncer none is, by itself."
+        True, description="Prepare repeated statements. Switched off automatically behind a pooler such as PgBouncer."
     )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Broker: redis://host:port/n, rediss:// with TLS, unix:///path, or sentinel://host:port,host:port/n.",
+        description="Redis broker: redis://host:port/n, rediss:// with TLS, unix:///path, or "
+        "sentinel://host:port,host:port/n.",
     )
-    redis_master: str = Field("mymaster", description="Name under which Sentinel knows the Redis, with sentinel://.")
+    redis_master: str = Field(
+        "mymaster", description="Name of the Redis master in Sentinel, for sentinel:// addresses."
+    )
     secret_key: SecretStr | None = Field(
-        None, description="Signs sessions. Default: made once and kept in the data folder."
+        None, description="Key that signs sessions. Default: generated once and stored in the data folder."
     )
     store_dir: Path | None = Field(
         None,
-        description="Folder of the image store, or of images on their way to a bucket. Default: in the data folder.",
+        description="Folder of the image store or, with a bucket, of images being received. Default: in the data "
+        "folder.",
     )
     store_url: str | None = Field(
         None,
         pattern=r"^s3://[^/\s]+(/\S*)?$",
-        description="Bucket of the image store, s3://bucket/prefix. Default: a folder.",
+        description="Bucket of the image store, s3://bucket/prefix. Default: a folder is used.",
     )
     store_endpoint: str | None = Field(
-        None, pattern=r"^https?://", description="Address of an S3-compatible object store. Default: that of Amazon."
+        None, pattern=r"^https?://", description="Address of an S3-compatible object store. Default: Amazon S3."
     )
-    store_region: str | None = Field(None, description="Region of the bucket. Default: what boto3 finds.")
+    store_region: str | None = Field(None, description="Region of the bucket. Default: determined by boto3.")
     store_access_key: SecretStr | None = Field(
-        None, description="Name of the key to the bucket. Default: what boto3 finds, such as the machine's role."
+        None, description="Access key ID for the bucket. Default: determined by boto3, such as the machine's role."
     )
-    store_secret_key: SecretStr | None = Field(None, description="The secret to it.")
+    store_secret_key: SecretStr | None = Field(None, description="Secret access key for the bucket.")
     store_key: SecretStr | None = Field(
-        None, description="Encrypts the image store: 32 bytes in base64. Of several, the first encrypts and all read."
+        None,
+        description="Encryption key of the image store: 32 bytes in base64. Of several, the first encrypts and all "
+        "decrypt.",
     )
     pseudonymise_names: bool = Field(
-        False, description="Replace the names of files, folders and jobs by pseudonyms before they are kept."
+        False, description="Replace the names of files, folders and jobs by pseudonyms before they are stored."
     )
     pseudonym_key: SecretStr | None = Field(
-        None, description="What pseudonyms are made with. Default: made from the key that signs sessions."
+        None, description="Key from which pseudonyms are derived. Default: derived from the key that signs sessions."
     )
     match_patients: bool = Field(
         True,
-        description="Keep whose X-ray a DICOM file is, as a pseudonym, and its day, so that X-rays of one patient can "
-        "be looked at side by side.",
+        description="Store a DICOM file's patient, as a pseudonym, and its date, so that X-rays of one patient can be "
+        "compared side by side.",
     )
-    samples_dir: Path | None = Field(None, description="Folder of synthetic sample images offered on an empty history.")
-    models_dir: Path = Field(REPOSITORY / "models", description="Folder of model folders.")
+    samples_dir: Path | None = Field(
+        None, description="Folder of synthetic sample images, offered while the history is empty."
+    )
+    models_dir: Path = Field(REPOSITORY / "models", description="Folder that contains the model folders.")
     graphs_dir: Path | None = Field(
-        None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
+        None, description="Folder of cached graphs that speed up a worker's start. Default: graphs in the data folder."
     )
     model: str = Field(
         "whole-mobilenet",
-        description="Name of the model that screens; new jobs get it unless an administrator chose another.",
+        description="Name of the model that screens; new jobs use it unless an administrator chose another.",
     )
     gate_ignores: str | None = Field(
         None,
-        description="Codes under which no image is refused before it is read, with commas between, or `all`; see the "
-        "model's card. Default: none, every code refuses.",
+        description="Codes of the gate that do not refuse an image, separated by commas, or `all`; see the model's "
+        "card. Default: none, every code refuses.",
     )
     backend: Literal["auto", "openvino", "tensorflow"] = Field(
-        "auto", description="What runs the network: auto takes TensorFlow where it sees a GPU, else OpenVINO."
+        "auto", description="Runtime of the network: auto uses TensorFlow if it finds a GPU, else OpenVINO."
     )
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest request in bytes.")
     max_images_per_upload: int = Field(5000, gt=0, description="Most files in one request, ZIP entries not counted.")
     max_image_bytes: int = Field(64 * MIB, gt=0, description="Largest single image in bytes.")
-    max_image_pixels: int = Field(40_000_000, gt=0, description="Most pixels of one image.")
+    max_image_pixels: int = Field(40_000_000, gt=0, description="Most pixels of a single image.")
     min_image_side: int = Field(64, gt=0, description="Fewest pixels on an image's shorter side.")
     max_zip_entries: int = Field(20_000, gt=0, description="Most entries of one ZIP.")
     max_zip_bytes: int = Field(16_384 * MIB, gt=0, description="Most bytes that one ZIP may unpack to.")
     max_zip_ratio: int = Field(200, gt=0, description="Highest compression ratio of one ZIP entry.")
 
     batch_size: int = Field(
-        128, ge=1, le=1024, description="Most images that a worker takes at a time; a slow one takes fewer."
+        128, ge=1, le=1024, description="Most images that a worker claims at once; a slow one claims fewer."
     )
-    interactive_images: int = Field(4, ge=0, description="A job of at most this many images goes before bulk jobs.")
+    interactive_images: int = Field(
+        4, ge=0, description="Jobs of at most this many images are screened before bulk jobs."
+    )
     max_backlog: int = Field(
-        100_000, gt=0, description="Images that may wait; beyond it uploads are told to come back."
+        100_000,
+        gt=0,
+        description="Most images that may wait; beyond this, uploads are refused and told when to try again.",
     )
-    interactive_reserve: int = Field(200, ge=0, description="Images of interactive jobs that may wait beyond that.")
+    interactive_reserve: int = Field(
+        200, ge=0, description="Images of interactive jobs that may wait beyond that limit."
+    )
     min_free_bytes: int = Field(
-        1024 * MIB, ge=0, description="Room on the disks of store and SQLite below which no upload is taken."
+        1024 * MIB,
+        ge=0,
+        description="Minimum free space on the disks of store and SQLite; below it, uploads are refused.",
     )
     lease_seconds: float = Field(20.0, gt=0, description="How long a worker holds an image without a heartbeat.")
     sweep_seconds: float = Field(
-        5.0, gt=0, description="How often leases are checked and tickets sent for images that wait without one."
+        5.0, gt=0, description="How often leases are checked and tickets are sent for images that wait without one."
     )
-    max_attempts: int = Field(3, ge=1, description="How often an image may lose its worker before it FAILS.")
+    max_attempts: int = Field(3, ge=1, description="How often an image may lose its worker before it is FAILED.")
 
     stall_seconds: float = Field(
-        60.0, gt=0, description="How long images may wait for a worker that is there before it is called no progress."
+        60.0,
+        gt=0,
+        description="How long images may wait without progress while a worker is running before the status is `no "
+        "progress`.",
     )
-    header_seconds: float = Field(15.0, gt=0, description="How long the header of a request may take to come in.")
-    client_seconds: float = Field(60.0, gt=0, description="How long a client may leave a request hanging.")
+    header_seconds: float = Field(15.0, gt=0, description="Timeout for receiving the header of a request.")
+    client_seconds: float = Field(60.0, gt=0, description="How long a client may stall a request.")
     least_bytes_per_second: float = Field(
-        1000.0, gt=0, description="Slower than this, a body or an answer counts as hanging."
+        1000.0, gt=0, description="Below this speed, a request body or an answer counts as stalled."
     )
-    trusted_proxies: int = Field(0, ge=0, description="How many reverse proxies in front set X-Forwarded headers.")
+    trusted_proxies: int = Field(
+        0, ge=0, description="Number of reverse proxies in front that set X-Forwarded headers."
+    )
     allowed_hosts: str | None = Field(
-        None, description="Names that pages answer to, with commas between; .example.org takes all below. Default: any."
+        None,
+        description="Host names that pages answer to, separated by commas; .example.org includes subdomains. Default: "
+        "any.",
     )
-    session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
-    session_idle_minutes: float = Field(60.0, gt=0, description="How long a sign-in lasts without being used.")
+    session_hours: float = Field(12.0, gt=0, description="Lifetime of a session.")
+    session_idle_minutes: float = Field(60.0, gt=0, description="Time without use after which a session ends.")
     sign_in_limit: str = Field(
-        "10 per minute", description="Refused sign-in attempts allowed per address, or per /64 network of IPv6."
+        "10 per minute", description="Refused sign-in attempts allowed per IPv4 address or IPv6 /64 network."
     )
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")
     blind_second_reading: bool = Field(
         False,
-        description="Whether a reader sees the prediction and others' reviews of an image only after an own review.",
+        description="Hide an image's prediction and others' reviews from a reader until that reader has reviewed it.",
     )
     webhook_networks: str | None = Field(
         None,
-        description="Networks that webhooks may call beside public addresses, as 10.2.0.0/16, with commas between. "
-        "Default: none.",
+        description="Networks that webhooks may call besides public addresses, such as 10.2.0.0/16, separated by "
+        "commas. Default: none.",
     )
-    webhook_seconds: float = Field(10.0, gt=0, le=30, description="How long a webhook's receiver may take to answer.")
+    webhook_seconds: float = Field(10.0, gt=0, le=30, description="Timeout for the answer of a webhook's receiver.")
     public_url: str | None = Field(
-        None, description="Address of the pages as people open them, https://host/path, for links in e-mails."
+        None, description="Public address of the pages, https://host/path, for links in e-mails."
     )
-    smtp_host: str | None = Field(None, description="Mail server that takes e-mails. Default: none are sent.")
+    smtp_host: str | None = Field(None, description="Mail server for outgoing e-mails. Default: no e-mails are sent.")
     smtp_port: int | None = Field(
-        None, ge=1, le=65535, description="Its port. Default: 587 with starttls, 465 with implicit, 25 with none."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the mail server. Default: 587 with starttls, 465 with implicit, 25 with none.",
     )
     smtp_tls: Literal["starttls", "implicit", "none"] = Field(
-        "starttls", description="How the way there is encrypted: starttls, implicit (TLS from the start) or none."
+        "starttls",
+        description="Encryption of the connection to the mail server: starttls, implicit (TLS from the start) or none.",
     )
-    smtp_user: str | None = Field(None, description="Whom to sign in as there. Default: nobody signs in.")
-    smtp_password: SecretStr | None = Field(None, description="The password to it.")
-    smtp_from: str | None = Field(None, description="Address that e-mails come from.")
+    smtp_user: str | None = Field(None, description="User name for signing in to the mail server. Default: no sign-in.")
+    smtp_password: SecretStr | None = Field(None, description="Password for signing in to the mail server.")
+    smtp_from: str | None = Field(None, description="Sender address of e-mails.")
     smtp_seconds: float = Field(10.0, gt=0, le=20, description="How long the mail server may take for one e-mail.")
-    secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
+    secure_cookies: bool = Field(False, description="Send cookies only over HTTPS; set this behind TLS.")
 
     oidc_issuer: str | None = Field(
-        None, description="Identity provider of single sign-on, as its discovery document names itself. Default: none."
+        None,
+        description="Issuer URL of the identity provider for single sign-on, exactly as in its discovery document. "
+        "Default: none.",
     )
-    oidc_client_id: str | None = Field(None, description="What the identity provider calls this installation.")
+    oidc_client_id: str | None = Field(None, description="Client ID of this installation at the identity provider.")
     oidc_client_secret: SecretStr | None = Field(
-        None, description="Proves to the identity provider who asks. Default: none, a public client."
+        None, description="Client secret of this installation at the identity provider. Default: none, a public client."
     )
     oidc_scopes: str = Field(
-        "openid profile email", description="What is asked of the identity provider; openid is a must."
+        "openid profile email", description="Scopes requested from the identity provider; openid is required."
     )
-    oidc_label: str = Field("Single sign-on", min_length=1, max_length=64, description="Button on the sign-in page.")
+    oidc_label: str = Field(
+        "Single sign-on",
+        min_length=1,
+        max_length=64,
+        description="Label of the single sign-on button on the sign-in page.",
+    )
     oidc_contact: str = Field(
-        "an administrator of PneumoScreen", description="Whom to ask, as told to people whom single sign-on refuses."
+        "an administrator of PneumoScreen", description="Contact named to people whom single sign-on refuses."
     )
     oidc_create_accounts: bool = Field(
-        False, description="Whether people without an account get one at their first single sign-on."
+        False, description="Create an account for people without one at their first single sign-on."
     )
-    oidc_name_claim: str = Field("preferred_username", description="Claim that names a new account.")
+    oidc_name_claim: str = Field("preferred_username", description="Claim from which a new account gets its name.")
     oidc_role_claim: str | None = Field(
-        None, description="Claim that holds roles or groups; a dot leads inside, as in realm_access.roles."
+        None, description="Claim that holds roles or groups; a dot denotes nesting, as in realm_access.roles."
     )
     oidc_roles: Annotated[dict[str, Literal["technician", "reader", "admin"]], NoDecode] = Field(
-        {}, description="Values of that claim and the role that each gives, as JSON; the first that fits counts."
+        {}, description="Mapping from values of that claim to roles, as JSON; the first match counts."
     )
     oidc_default_role: Literal["technician", "reader"] | None = Field(
-        None, description="Role where none of the values fits. Default: such a person is refused."
+        None, description="Role if no value matches. Default: the sign-in is refused."
     )
-    oidc_seconds: float = Field(5.0, gt=0, description="How long the identity provider may take to answer.")
+    oidc_seconds: float = Field(5.0, gt=0, description="Timeout for answers of the identity provider.")
 
     @field_validator("gate_ignores")
     @classmethod
@@ -226,9 +260,9 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_none(cls, given: Any) -> Any:
-        """Take an empty value for none, so that `VARIABLE=` in an environment file leaves the default.
+        """Treat an empty value as unset, so that `VARIABLE=` in an environment file leaves the default.
 
-        As a key it would be one that anybody can guess, as a folder the one that the program was started in.
+        As a key it could be guessed by anybody; as a folder it would be the current one.
         """
         if not isinstance(given, dict):
             return given
@@ -337,31 +371,31 @@ class Settings(BaseSettings):
 
     @cached_property
     def database(self) -> str:
-        """Name the database to connect to."""
+        """Return the database to connect to."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'pneumoscreen.db').resolve()}"
 
     @cached_property
     def store(self) -> Path:
-        """Name the folder of the image store."""
+        """Return the folder of the image store."""
         return self.store_dir or self.data_dir / "store"
 
     @cached_property
     def hosts(self) -> tuple[str, ...]:
-        """List the names that pages answer to, IPv6 addresses without brackets; none where they answer to any."""
+        """Return the host names that pages answer to, IPv6 addresses without brackets; empty where all are allowed."""
         names = (name.strip().strip("[]").lower() for name in (self.allowed_hosts or "").split(","))
         return tuple(name for name in names if name)
 
     @cached_property
     def ignored_codes(self) -> frozenset[Rejection]:
-        """List the codes of the gate that refuse nothing here."""
+        """Return the codes of the gate that refuse no image here."""
         said = set(_words(self.gate_ignores))
         return frozenset(code for code in OF_THE_GATE if code in said or "all" in said)
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:
-        """List the networks that webhooks may call beside public addresses."""
+        """Return the networks that webhooks may call besides public addresses."""
         return read_networks(self.webhook_networks)
 
     @property
@@ -371,7 +405,7 @@ class Settings(BaseSettings):
 
     @property
     def graphs(self) -> Path:
-        """Name the folder of graphs made from models."""
+        """Return the folder of graphs made from models."""
         return self.graphs_dir or self.data_dir / "graphs"
 
     @property
