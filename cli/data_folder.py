@@ -179,6 +179,6 @@ def is_served(folder: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # There is no such file, or this account may not read it: no server of its own.
+    except OSError:  # There is no such file, or this account may not read it: it has no server here.
         return False
     return False

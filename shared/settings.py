@@ -415,7 +415,7 @@ class Settings(BaseSettings):
 
 
 def _words(given: str | None) -> list[str]:
-    """Split what stands with commas between."""
+    """Split a comma-separated list."""
     return [word.strip().lower() for word in (given or "").split(",") if word.strip()]
 
 

@@ -78,7 +78,7 @@ def list_events(data_dir: Path | None, /, limit: int, **filters: str | datetime 
 @SHARED_DATA_DIR
 @click.pass_context
 def verify_trail(context: click.Context, kept: str | None) -> None:
-    """Verify every row. Exit status 0: nothing was edited, removed, inserted or moved; 1: the first row that was."""
+    """Verify every row. Exit status 0 if none was edited, removed, inserted or moved; else 1, with the first."""
     head = Head.parse(kept) if kept else None
     with _database(context.obj) as database:
         found = verify(database, kept=head)

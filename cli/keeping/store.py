@@ -26,12 +26,12 @@ _SHOWN: Final = 20
 @click.group()
 @SHARED_DATA_DIR
 def store() -> None:
-    """Make or encrypt the image store. docs/operations.md says in which order."""
+    """Create or encrypt the image store. docs/operations.md gives the order of the steps."""
 
 
 @store.command("key")
 def key() -> None:
-    """Print a new key for PNEUMOSCREEN_STORE_KEY. Nothing else keeps it, and without it no image can be read."""
+    """Print a new key for PNEUMOSCREEN_STORE_KEY. It is stored nowhere else, and without it no image can be read."""
     from shared.store.encryption import new_key
 
     click.echo(new_key())

@@ -58,9 +58,9 @@ def adapt(
 ) -> None:
     """Choose the threshold that flags a given share of the images of DIR, which need no labels.
 
-    For a site whose images the model flags too often, or too seldom, and that has none with labels. The probabilities
-    stay as they are. This cannot tell how many cases such a threshold misses: with 30 labelled images of each class,
-    `pneumoscreen calibrate` is the better way. Images screened before keep the label that they were given.
+    For a site whose images the model flags too often or too rarely, and that has no labelled images. The probabilities
+    do not change. This cannot tell how many cases such a threshold misses: with 30 labelled images of each class, use
+    `pneumoscreen calibrate` instead. Images screened before keep their labels.
     """
     os.environ.setdefault("KERAS_BACKEND", "openvino")
     place = find_model(models_dir, model)

@@ -50,11 +50,10 @@ _FIGURES: Final = (
 def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
     """Fit a model's probabilities and threshold to the images of DIR, or to this site's own reviews, without training.
 
-    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, copies counted once, in the share in
-    which pneumonia occurs at the site: the probabilities take that share over. The weights stay, the
-    former calibration is kept in the spec. Images screened before keep the label that they were given. With --reviewed
-    the labels are what readers said of the X-rays here: then the probabilities take over the share of pneumonia among
-    what was reviewed.
+    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, copies counted once, in the proportion
+    in which pneumonia occurs at the site: the probabilities adopt that proportion. The weights do not change, and the
+    former calibration is kept in the spec. Images screened before keep their labels. With --reviewed the labels are
+    those that readers gave to X-rays here; the probabilities then adopt the share of pneumonia among them.
     """
     place = find_model(models_dir, model)
     if undo:

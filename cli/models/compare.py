@@ -54,9 +54,9 @@ def compare(
 
     Figures come with 95 % intervals from the same resamples for every model. McNemar: b images that only the default
     gets right, c images that only this model does, and the probability of such a split by chance. images/s is the
-    network alone on one core. A model that cannot be loaded is named with the reason; the others go on.
+    network alone on one core. A model that cannot be loaded is listed with the reason; the others are compared.
 
-    Without DIR: the validation figures that each model folder brings. No image is needed for these.
+    Without DIR: the validation figures in each model folder, which need no images.
     """
     folders = _choose(models_dir, chosen, default)
     for path in (json_file, markdown_file):

@@ -29,8 +29,8 @@ from shared.models.spec import Member, ModelSpec
 def ensemble(name: str, members: Sequence[str], models_dir: Path) -> None:
     """Write the model NAME, which answers with the weighted mean of its members' calibrated probabilities.
 
-    The members stand beside it in the models folder and see images of one size, framed alike. A WEIGHT is above 0; 1
-    where none is given. The new model's threshold is 0.5 until `pneumoscreen calibrate` fits it.
+    The members must be in the same models folder and use the same image size and framing. A WEIGHT is above 0, by
+    default 1. The new model's threshold is 0.5 until `pneumoscreen calibrate` fits it.
     """
     folder = models_dir / name
     if folder.exists():

@@ -69,9 +69,9 @@ def evaluate(
 ) -> None:
     """Measure a model on DIR, which holds the subfolders NORMAL and PNEUMONIA, or on this site's own reviews.
 
-    Files that cannot be read are named and left out of the figures. With --reviewed the labels are what readers said:
-    the X-rays are read from the image store and screened anew; those that readers call technically inadequate, find
-    something else on or differ about are left out and counted.
+    Unreadable files are listed and left out of the figures. With --reviewed the labels are those that readers gave: the
+    X-rays are read from the image store and screened again; those that readers call technically inadequate, give
+    another finding or disagree about are left out and counted.
     """
     check_source(folder, reviewed=reviewed)
     place = find_model(models_dir, model)

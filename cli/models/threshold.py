@@ -26,9 +26,9 @@ from shared.models.spec import ModelSpec
 def threshold(model: str, value: float | None, is_undo: bool, models_dir: Path, data_dir: Path | None) -> None:
     """Set the threshold of MODEL to VALUE, 0 to 1; without VALUE, list the thresholds so far.
 
-    The model's page shows what a threshold would do, and administrators change it there. The change is kept in the
-    database with those before it, and in the audit trail; workers use it from the next images on. Results keep the
-    label that they were given; an X-ray that is sent again gets a new result.
+    The model's page shows the effect of a threshold, and administrators can change it there. The change is stored in
+    the database with the earlier ones, and in the audit trail; workers use it from the next images on. Results keep
+    their labels; an X-ray that is sent again gets a new result.
     """
     spec = read_spec(find_model(models_dir, model))
     if value is not None and is_undo:

@@ -26,7 +26,7 @@ _SCOPES = sorted(scope.value for scope in api_tokens.TOKEN_SCOPES)
 @click.group()
 @SHARED_DATA_DIR
 def tokens() -> None:
-    """Make, list and revoke API tokens. What changes is written to the audit trail."""
+    """Create, list and revoke API tokens. Changes are recorded in the audit trail."""
 
 
 @tokens.command("create")
@@ -55,7 +55,7 @@ def tokens() -> None:
 def create_token(  # noqa: PLR0917  # click passes options by name
     data_dir: Path | None, user: str, name: str, scopes: tuple[str, ...], days: int, no_expiry: bool
 ) -> None:
-    """Make a token for USER and print it; it is not shown again."""
+    """Create a token for USER and print it; it is not shown again."""
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise CommandFailed(f"--name has 1 to 64 printable characters. Received: {len(name)} characters.")
     with transaction(data_dir) as session:
@@ -73,7 +73,7 @@ def create_token(  # noqa: PLR0917  # click passes options by name
 @SHARED_DATA_DIR
 @click.pass_obj
 def list_tokens(data_dir: Path | None) -> None:
-    """List the tokens, the newest first; the tokens themselves are not kept."""
+    """List the tokens, newest first; the tokens themselves are not stored."""
     with transaction(data_dir) as session:
         wanted = select(ApiToken).options(joinedload(ApiToken.user)).order_by(ApiToken.id.desc())
         found = session.scalars(wanted).all()

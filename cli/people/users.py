@@ -29,7 +29,7 @@ ROLES = click.Choice([role.value for role in Role])
 @click.group()
 @SHARED_DATA_DIR
 def users() -> None:
-    """List, add and change accounts. What changes is written to the audit trail."""
+    """List, add and change accounts. Changes are recorded in the audit trail."""
 
 
 @users.command("list")
@@ -98,7 +98,7 @@ def describe_user(data_dir: Path | None, name: str, display_name: str | None, em
 @SHARED_DATA_DIR
 @click.pass_obj
 def link_user(data_dir: Path | None, name: str, url: str | None) -> None:
-    """Print an address that signs NAME in once, within a day."""
+    """Print a link that signs NAME in once, within a day."""
     url = read_url(url or _find_url(data_dir))
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)

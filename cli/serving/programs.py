@@ -20,7 +20,7 @@ from shared.settings import NO_SECRET_KEY
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to the newest schema; run it once before a new version starts."""
+    """Migrate the database to the newest schema; run it once before a new version starts."""
     from cli.database import refusals_in_words
     from migrations.schema import current, upgrade
     from shared.db import Database
@@ -60,7 +60,7 @@ def web(host: str, port: int, threads: int) -> None:
 def worker(processes: int | None, check: bool, ready: bool) -> None:
     """Screen images: claim, decode, predict, write.
 
-    --check is for probes that restart (liveness) and needs nothing but this machine; --ready is for those that wait.
+    --check is for liveness probes and checks only this machine; --ready is for readiness probes.
     """
     if check:
         _check_alive()

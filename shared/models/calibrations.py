@@ -7,7 +7,7 @@ from typing import Final
 from shared.models.spec import Calibration, ModelSpec, Site
 
 BY_HAND: Final = "a threshold chosen by hand"
-"""Stands in for a folder's name where nothing was fitted on images."""
+"""Used instead of a folder's name where nothing was fitted on images."""
 GIVE_PROBABILITIES: Final = ("sha256", "temperature", "bias")
 """Fields of a spec that determine probabilities."""
 

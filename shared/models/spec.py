@@ -121,7 +121,7 @@ class Gate(BaseModel):
     most_other: float = Field(gt=0, lt=1)
     """Probability of anything but an upright chest radiograph, above which an image is refused."""
     most_cut_off: float = Field(gt=0, lt=1)
-    """Probability of a chest radiograph that lacks a large part of the lungs, likewise."""
+    """The same for a chest radiograph that lacks a large part of the lungs."""
     least_bright: int = Field(ge=0, le=255)
     """Least grey level of an image's brightest tenth; below it the image is too dark."""
     most_dark: int = Field(ge=0, le=255)

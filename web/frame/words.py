@@ -233,5 +233,5 @@ def refused(detail: str, name: Callable[[str], str]) -> str:
 
 
 def is_likely(p_pneumonia: float) -> bool:
-    """Tell whether pneumonia is likelier than not; a low threshold may flag it where it is not, without valid cause."""
+    """Tell whether pneumonia is likelier than not; a low threshold flags others too, but no cause is valid then."""
     return p_pneumonia >= 0.5

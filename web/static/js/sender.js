@@ -63,10 +63,10 @@ export function newKey() {
 
 export class Sender {
   /**
-   * `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt), and of
-   * requests without images away(error, seconds), every second until the next attempt, and back() when one is answered.
-   * held(error, seconds, batch) comes instead where the server takes no images for a while; it is waited for without end.
-   * With `resumes` the server leaves out what the job holds by then: another tab may have gone on with the same upload.
+   * `on` has a callback for everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt);
+   * for requests without images away(error, seconds), every second until the next attempt, and back() when one is
+   * answered. While the server accepts no images it is held(error, seconds, batch) instead, without a time limit. With
+   * `resumes` the server leaves out what the job has by then: another tab may have resumed the same upload.
    */
   constructor(token, on, resumes = false) {
     this.token = token;

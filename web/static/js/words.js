@@ -1,5 +1,5 @@
-// The texts of scripts in the language of the page: `_("Sign out")`, `plural(3, "%(count)s file", "%(count)s files")`. The English
-// text is the key; `make translations` finds these calls, so a text stands in them as one plain string.
+// The texts of scripts in the language of the page: `_("Sign out")`, `plural(3, "%(count)s file", "%(count)s files")`.
+// The English text is the key; `make translations` finds these calls, so a text must be one plain string.
 import { count } from "./numbers.js";
 
 const { lang, dataset } = document.documentElement;
