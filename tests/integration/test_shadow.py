@@ -382,12 +382,6 @@ def test_the_sweep_asks_redis_which_models_are_served(quick: Place, redis_url: s
 # ---------------------------------------------------------------- pages and API
 
 
-def test_the_default_model_is_not_compared_with_itself(quick: Place) -> None:
-    admin = quick.site.browser(quick.site.add_user("ada", Role.ADMIN))
-    answer = admin.get("/models/test-model/comparison")
-    assert (answer.status_code, answer.location) == (302, "/models/test-model")
-
-
 def test_an_admin_chooses_a_shadow_model_compares_and_ends_it(quick: Place) -> None:
     admin = quick.site.browser(quick.site.add_user("ada", Role.ADMIN))
     assert "Compare other with test-model?" in plain(admin.get("/models/other/shadow").text)

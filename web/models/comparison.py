@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Blueprint, flash, redirect, url_for
+from flask import Blueprint, flash, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.errors import ActivationRefused, ModelUnavailable
@@ -112,8 +112,6 @@ def end(name: str) -> ResponseReturnValue:
 def show(name: str) -> ResponseReturnValue:
     """Compare a shadow model with the default one on the images that both answered."""
     model, present = find_model(name), _default()
-    if model.name == present.name:  # nothing to compare it with
-        return redirect(url_for("models.show", name=name))
     with counting.turn(), services().database.read() as db:
         compared = read_pairs(db, model.name, present.name)
         truth = name_labels(read_reviews(db, None, blind_for=None)).labels if compared.pairs else {}
