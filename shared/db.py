@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
 
+from shared.batches import batched
 from shared.database_limits import DatabaseLimits
 from shared.errors import DatabaseBusy
 
@@ -241,10 +242,9 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any
     return len(session.connection().execute(statement, rows).all())
 
 
-def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
     """Yield values in parts of up to ROWS_A_STATEMENT, so that each fits into one statement."""
-    for start in range(0, len(values), ROWS_A_STATEMENT):
-        yield values[start : start + ROWS_A_STATEMENT]
+    return batched(values, ROWS_A_STATEMENT)
 
 
 def row_count(result: Any) -> int:

@@ -207,7 +207,7 @@ def name_labels(readings: Readings) -> NamedLabels:
 def find_patients(session: Session, sha256s: Collection[str]) -> dict[str, str]:
     """Return the patient's pseudonym of each image, by sha256, where it is known."""
     found: dict[str, str] = {}
-    for part in in_parts(list(sha256s)):
+    for part in in_parts(sha256s):
         known = Image.sha256.in_(part), Image.patient.is_not(None)
         rows = session.execute(select(Image.sha256, Image.patient).where(*known))
         found.update({sha256: patient for sha256, patient in rows if patient is not None})

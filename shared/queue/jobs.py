@@ -271,7 +271,7 @@ def _renew_patients(session: Session, rows: list[dict[str, Any]]) -> None:
     An image stored before patients were kept gets its patient this way, too.
     """
     known = {row["id"]: row for row in rows if row["patient"] is not None}
-    for some in in_parts(list(known)):
+    for some in in_parts(known):
         found = session.execute(select(Image.id, Image.patient).where(Image.id.in_(some)))
         renewed = [
             {name: known[image_id][name] for name in ("id", "patient", "taken_on")}
@@ -287,7 +287,7 @@ def _known_predictions(
 ) -> dict[uuid.UUID, dict[str, Any]]:
     """Return the columns that a screening copies from existing predictions, by image."""
     known: dict[uuid.UUID, dict[str, Any]] = {}
-    for some in in_parts(list(image_ids)):
+    for some in in_parts(image_ids):
         found = session.execute(
             select(Prediction.image_id, *[column.label(name) for name, column in prediction_copies().items()])
             .join(Model)

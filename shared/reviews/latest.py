@@ -55,7 +55,7 @@ def choose(
     The caller has locked the images by `hold_images`. `risen` gives, by image, the screenings that were added or got an
     outcome, where no other has changed: only these are compared with the flagged ones, however often an image came.
     """
-    for some in in_parts(list(images)):
+    for some in in_parts(images):
         compared = Screening.image_id.in_(some)
         if risen is not None:
             flagged = select(Screening.id).where(compared, Screening.is_latest)
